@@ -1,0 +1,186 @@
+"""Values and nodes: the def-use structure of a graph, with the one method that changes an edge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from qir.ir.constant import Constant
+from qir.ir.errors import QirError
+from qir.ir.types import UNKNOWN, MapType, OptionalType, SequenceType, SparseTensorType, TensorType, Type
+
+if TYPE_CHECKING:  # a graph owns nodes, and an attribute of a node may be a graph
+    from qir.ir.graph import Graph
+
+
+class EmptyList(tuple[int, ...]):
+    """An empty list attribute that remembers of what it is a list: "ints", "floats", "strings", "tensors"…"""
+
+    kind: str
+
+    def __new__(cls, kind: str) -> EmptyList:
+        """An empty list of `kind`."""
+        made = super().__new__(cls)
+        made.kind = kind
+        return made
+
+    def __repr__(self) -> str:
+        return f"EmptyList({self.kind!r})"
+
+
+class Use(NamedTuple):
+    """One reading of a value: input `index` of `node`."""
+
+    node: Node
+    index: int
+
+
+class Value:
+    """One tensor of a graph: a graph input, a constant, or output `index` of `producer`.
+
+    Values compare by identity. `type` may be set freely; the name changes through `Graph.rename`.
+    """
+
+    __slots__ = ("_name", "_uses", "constant", "graph", "index", "producer", "type")
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        type: Type,
+        constant: Constant | None,
+        producer: Node | None,
+        index: int,
+    ) -> None:
+        self.graph, self._name, self.type = graph, name, type
+        self.constant, self.producer, self.index = constant, producer, index
+        self._uses: dict[tuple[Node | Graph, int], None] = {}
+
+    @property
+    def name(self) -> str:
+        """The name, unique within its graph and the graphs around it."""
+        return self._name
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """Readings by nodes, in the order they were made; a snapshot, so a pass may rewire while it loops."""
+        return tuple(Use(user, i) for user, i in self._uses if isinstance(user, Node))
+
+    @property
+    def is_output(self) -> bool:
+        """True when a graph (or a subgraph) returns this value."""
+        return any(not isinstance(user, Node) for user, _ in self._uses)
+
+    @property
+    def is_input(self) -> bool:
+        """True for an input of its graph."""
+        return self.producer is None and self.constant is None
+
+    @property
+    def is_read(self) -> bool:
+        """True when a node reads it or a graph returns it."""
+        return bool(self._uses)
+
+    @property
+    def has_one_use(self) -> bool:
+        """True when exactly one node input reads it and no graph returns it."""
+        return len(self._uses) == 1 and not self.is_output
+
+    @property
+    def tensor(self) -> TensorType:
+        """The type when it is a tensor; UNKNOWN for sequences, optionals and maps."""
+        return self.type if isinstance(self.type, TensorType) else UNKNOWN
+
+    def __repr__(self) -> str:
+        return f"<Value %{self._name}>"
+
+
+class Node:
+    """One operation. Nodes compare by identity; an absent optional input or output is None."""
+
+    __slots__ = (
+        "_inputs",
+        "_name",
+        "_next",
+        "_previous",
+        "attributes",
+        "domain",
+        "graph",
+        "metadata",
+        "op",
+        "outputs",
+    )
+
+    def __init__(self, op: str, domain: str, name: str) -> None:
+        self.op, self.domain, self._name = op, domain, name
+        self._inputs: tuple[Value | None, ...] = ()
+        self.outputs: tuple[Value | None, ...] = ()
+        self.attributes: dict[str, Attribute] = {}
+        self.metadata: dict[str, str] = {}
+        self.graph: Graph | None = None
+        self._previous: Node | None = None
+        self._next: Node | None = None
+
+    @property
+    def name(self) -> str:
+        """The layer name, unique among the nodes of its graph."""
+        return self._name
+
+    @property
+    def inputs(self) -> tuple[Value | None, ...]:
+        """What the node reads; change it with `set_input`."""
+        return self._inputs
+
+    @property
+    def output(self) -> Value:
+        """The first output; QirError when the node has none."""
+        if not self.outputs or self.outputs[0] is None:
+            raise QirError(f"node '{self._name}' ({self.op}) has no first output")
+        return self.outputs[0]
+
+    def input(self, i: int) -> Value | None:
+        """Input `i`, or None when it is absent or beyond the end."""
+        return self._inputs[i] if i < len(self._inputs) else None
+
+    def set_input(self, i: int, value: Value | None) -> None:
+        """Read `value` as input `i`: the one place where an edge changes. May append one input at the end."""
+        if i == len(self._inputs):
+            self._inputs = (*self._inputs, None)
+        old = self._inputs[i]
+        if old is not None:
+            del old._uses[self, i]
+        self._inputs = (*self._inputs[:i], value, *self._inputs[i + 1 :])
+        if value is not None:
+            value._uses[self, i] = None
+
+    def trim_inputs(self) -> None:
+        """Drop absent optional inputs at the end."""
+        while self._inputs and self._inputs[-1] is None:
+            self._inputs = self._inputs[:-1]
+
+    @property
+    def subgraphs(self) -> tuple[Graph, ...]:
+        """Graphs among the attributes, in the order of the attribute names."""
+        found: list[Graph] = []
+        for key in sorted(self.attributes):
+            found += attribute_graphs(self.attributes[key])
+        return tuple(found)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op} '{self._name}'>"
+
+
+def attribute_graphs(item: Attribute) -> tuple[Graph, ...]:
+    """The graphs in one attribute: itself, its elements, or none."""
+    if isinstance(item, tuple):
+        return tuple(g for x in item for g in attribute_graphs(x))
+    if isinstance(item, _NOT_A_GRAPH):
+        return ()
+    return (item,)
+
+
+_NOT_A_GRAPH = (
+    int, float, str, bytes, Constant, TensorType, SparseTensorType, SequenceType, OptionalType, MapType
+)  # fmt: skip
+Scalar = int | float | str | bytes
+Attribute: TypeAlias = "Scalar | Constant | Graph | Type | tuple[Scalar, ...] | tuple[Constant, ...] | tuple[Graph, ...] | EmptyList"
+"""What a node attribute may be; floats are float32 values, an empty list is an EmptyList."""
