@@ -1,4 +1,4 @@
-"""Constant tensors: immutable, shared between copies of a graph, named in text by a digest of their content."""
+"""Constant tensors: immutable, shared between copies of a graph, named in text by a digest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from qir.ir.types import TensorType
 class Constant:
     """The data of a constant tensor; equal when dtype, shape and bytes are equal.
 
-    `data` has the tensor's shape for types that numpy knows (strings: an object array of `bytes`); for an opaque type
-    it is a flat uint8 array of the raw bytes. It may be memory-mapped; it is never written to.
+    `data` has the tensor's shape for types that numpy knows (strings: an object array of `bytes`); for an
+    opaque type it is a flat uint8 array of the raw bytes. It may be memory-mapped; it is never written to.
     """
 
     __slots__ = ("_digest", "data", "dtype", "shape")

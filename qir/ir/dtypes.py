@@ -12,8 +12,8 @@ import numpy.typing as npt
 class DType(enum.Enum):
     """An element type. The enum value is its name in IR text.
 
-    Types that numpy lacks (bf16, 8-bit floats, sub-byte types) are *opaque*: their constants are kept as the raw
-    little-endian bytes that ONNX defines, packed low nibble first below one byte.
+    Types that numpy lacks (bf16, 8-bit floats, sub-byte types) are *opaque*: their constants are kept as the
+    raw little-endian bytes that ONNX defines, packed low nibble first below one byte.
     """
 
     F32 = "f32"

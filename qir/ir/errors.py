@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class QirError(Exception):
-    """Base of every error caused by input rather than by a defect of qir. Commands print it without a traceback."""
+    """Base of every error caused by input, not by a defect of qir. Commands print it without a traceback."""
 
 
 class ModelError(QirError):

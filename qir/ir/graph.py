@@ -18,8 +18,8 @@ from qir.ir.types import UNKNOWN, Type
 class Graph:
     """Inputs, outputs and nodes in running order; owns the names of its values and nodes.
 
-    `metadata` and `opsets` (domain -> version, "" is ai.onnx) are saved with the model. A subgraph is made with its
-    `parent`, and may read the parent's values: such captures are ordinary uses.
+    `metadata` and `opsets` (domain -> version, "" is ai.onnx) are saved with the model. A subgraph is made
+    with its `parent`, and may read the parent's values: such captures are ordinary uses.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Graph:
         return name in self._nodes
 
     def unique_value_name(self, hint: str) -> str:
-        """`hint`, or `hint_1`, `hint_2`, …: a value name not used so far in this graph, around it or within it."""
+        """`hint`, or `hint_1`, `hint_2`, …: a value name not yet used in this graph, around or within it."""
         return self._values.unique(hint)
 
     def unique_node_name(self, hint: str) -> str:
@@ -125,8 +125,8 @@ class Graph:
     ) -> Node:
         """A new node, at the end or just before another.
 
-        `name` and the output names must be free (QirError otherwise); without `name` one is derived from the op, and
-        without `outputs` the node gets one output named after the node.
+        `name` and the output names must be free (QirError otherwise); without `name` one is derived from the
+        op, and without `outputs` the node gets one output named after the node.
         """
         node_name = self._nodes.unique(op) if name is None else name
         output_names = (self._values.unique(node_name),) if outputs is None else tuple(outputs)
@@ -182,7 +182,7 @@ class Graph:
         self._link(node, before)
 
     def erase(self, item: Node | Value) -> None:
-        """Remove a node with its outputs, or a constant or input; refuses, naming the reader, while it is read."""
+        """Remove a node and its outputs, a constant or an input; refuses, naming a reader, while it is read."""
         values = [item] if isinstance(item, Value) else [v for v in item.outputs if v is not None]
         for value in values:
             if value.is_read:
@@ -229,8 +229,9 @@ class Graph:
     def replace(self, old: Value, new: Value) -> None:
         """Let every reader of `old` read `new`.
 
-        Where `old` is returned by a graph its name must survive, for users feed and fetch by it: `new` takes the name
-        when it is an intermediate value of the same graph, and otherwise an Identity of that name is returned.
+        Where `old` is returned by a graph its name must survive, for users feed and fetch by it: `new` takes
+        the name when it is an intermediate value of the same graph, and otherwise an Identity of that name is
+        returned.
         """
         for node, i in old.uses:
             node.set_input(i, new)

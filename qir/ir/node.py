@@ -31,7 +31,7 @@ class Use(NamedTuple):
     """One reading of a value: input `index` of `node`."""
 
     node: Node
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 class Value:
@@ -182,5 +182,6 @@ _NOT_A_GRAPH = (
     int, float, str, bytes, Constant, TensorType, SparseTensorType, SequenceType, OptionalType, MapType
 )  # fmt: skip
 Scalar = int | float | str | bytes
-Attribute: TypeAlias = "Scalar | Constant | Graph | Type | tuple[Scalar, ...] | tuple[Constant, ...] | tuple[Graph, ...] | EmptyList"
+AttributeList: TypeAlias = "tuple[Scalar, ...] | tuple[Constant, ...] | tuple[Graph, ...] | EmptyList"
+Attribute: TypeAlias = "Scalar | Constant | Graph | Type | AttributeList"
 """What a node attribute may be; floats are float32 values, an empty list is an EmptyList."""

@@ -60,7 +60,7 @@ def number(x: float) -> str:
 
 
 def print_type(kind: Type) -> str:
-    """A type as text: `f32[N,3]!i8<scale=0.5 zero=0>`, `seq(f32[?])`, `f32?` for unknown rank, `?` for unknown."""
+    """A type as text: `f32[N,3]!i8<scale=0.5 zero=0>`, `seq(f32[?])`, `f32?` for unknown rank, or `?`."""
     if isinstance(kind, SequenceType):
         return f"seq({print_type(kind.element)})"
     if isinstance(kind, OptionalType):
@@ -81,7 +81,7 @@ def _dim(dim: Dim) -> str:
 
 
 def print_quant(quant: Quant) -> str:
-    """`i8<asym axis=0>` while open, `i8<axis=0 scale=… zero=…>` when closed, `f16<closed>` for a closed cast."""
+    """`i8<asym axis=0>` while open, `i8<axis=0 scale=… zero=…>` closed, `f16<closed>` a closed cast."""
     spec = spec_of(quant)
     parts = [] if spec.symmetric else ["asym"]
     if spec.axis is not None:

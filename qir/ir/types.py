@@ -18,9 +18,10 @@ Dim = int | str | None
 class QuantSpec:
     """How a tensor is to be quantized (open).
 
-    `qtype` is the stored element type; `symmetric` forces zero point 0; `axis` is the channel axis, None for per
-    tensor. `groups` > 1 is the layout of grouped ConvTranspose weights [Cin, Cout/groups, k…] with axis 1: the first
-    dimension falls into `groups` equal blocks, and channel `g * shape[axis] + j` is index j of block g.
+    `qtype` is the stored element type; `symmetric` forces zero point 0; `axis` is the channel axis, None for
+    per tensor. `groups` > 1 is the layout of grouped ConvTranspose weights [Cin, Cout/groups, k…] with axis
+    1: the first dimension falls into `groups` equal blocks, and channel `g * shape[axis] + j` is index j of
+    block g.
     """
 
     qtype: DType
@@ -37,8 +38,8 @@ class QuantSpec:
 class QuantParams:
     """A calibrated quantization (closed): real = (stored - zero_point) * scale.
 
-    `scale` holds one float32-valued entry per channel along `spec.axis`, or a single one; `zero_point` has as many
-    entries. float16 and float32 specs close with both empty: they are casts, not affine maps.
+    `scale` holds one float32-valued entry per channel along `spec.axis`, or a single one; `zero_point` has as
+    many entries. float16 and float32 specs close with both empty: they are casts, not affine maps.
     """
 
     spec: QuantSpec
@@ -53,7 +54,7 @@ class QuantParams:
 
     @staticmethod
     def of(spec: QuantSpec, scale: npt.ArrayLike, zero_point: npt.ArrayLike = 0) -> QuantParams:
-        """Close `spec` with arrays or numbers; scales are rounded to float32, one zero point serves all channels."""
+        """Close `spec` with arrays or numbers; scales become float32, one zero point serves all channels."""
         scales = np.atleast_1d(np.asarray(scale, np.float32))
         zeros = np.broadcast_to(np.atleast_1d(np.asarray(zero_point)).astype(np.int64), scales.shape)
         return QuantParams(spec, tuple(scales.tolist()), tuple(zeros.tolist()))
@@ -72,7 +73,7 @@ Quant = QuantSpec | QuantParams
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """A tensor: element type (None: unknown), shape (None: unknown rank) and quantization (None: not quantized)."""
+    """A tensor: element type (None: unknown), shape (None: unknown rank) and quantization (None: none)."""
 
     dtype: DType | None = None
     shape: tuple[Dim, ...] | None = None
