@@ -1,1 +1,1 @@
-
+"""Changes to a graph: one pass a file, composed in pipelines."""

@@ -1,1 +1,1 @@
-
+"""qir: a quantization compiler for ONNX models."""

@@ -1,1 +1,1 @@
-
+"""Giving a graph numbers: sessions, kernels, statistics, calibrators."""

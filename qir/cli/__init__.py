@@ -1,1 +1,1 @@
-
+"""The commands `qir` and `qir-opt`."""

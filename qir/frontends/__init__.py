@@ -1,1 +1,1 @@
-
+"""Models of other tools to the IR, and back."""
