@@ -1,0 +1,165 @@
+"""Pipelines as text: `fuse-bn{ops=Conv},insert-quant{bits=8 skip="head 1",tail},calibrate{method=ifmr}`.
+
+    pipeline := [ pass { "," pass } ]
+    pass     := name [ "{" { option "=" [ word { "," word } ] } "}" ]
+    word     := bare word | double-quoted text
+
+White space may stand between any two of these, except that a value follows its `=` at once. `options.py`
+says what the words of an option mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from qir.ir.errors import ParseError, QirError, did_you_mean
+from qir.passes.base import Pass
+from qir.passes.options import BARE_WORD, Option, OptionError, OptionValue, Word, options_of
+from qir.passes.registry import PASSES
+
+_NAME = re.compile(r"[^\s,{}=\"]+")
+_SPACE = re.compile(r"\s*")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPE = re.compile(r'\\([\\"])')
+_Span = tuple[int, int]
+
+
+def parse_pipeline(text: str, passes: Mapping[str, type[Pass]] = PASSES) -> tuple[Pass, ...]:
+    """The passes that a pipeline text names, in order; ParseError points at the place of a mistake.
+
+    `passes` maps names to classes; all passes of qir by default.
+    """
+    return _Parser(text, passes).pipeline()
+
+
+def print_pipeline(passes: Iterable[Pass]) -> str:
+    """The canonical text of a pipeline, defaults left out; `parse_pipeline` gives back equal passes."""
+    return ",".join(str(item) for item in passes)
+
+
+class _Parser:
+    """Reads one text from left to right; `at` is the position of the next character."""
+
+    def __init__(self, text: str, passes: Mapping[str, type[Pass]]) -> None:
+        self.text, self.passes, self.at = text, passes, 0
+
+    def pipeline(self) -> tuple[Pass, ...]:
+        found: list[Pass] = []
+        self.skip_space()
+        while self.at < len(self.text):
+            if found:
+                self.expect(",", "a comma between two passes")
+            found.append(self.one_pass())
+            self.skip_space()
+        return tuple(found)
+
+    def one_pass(self) -> Pass:
+        name, span = self.name("the name of a pass")
+        kind = self.passes.get(name)
+        if kind is None:
+            hint = did_you_mean(name, self.passes) or "; qir-opt --list-passes shows them all"
+            raise self.error(f"there is no pass named '{name}'{hint}", span)
+        self.skip_space()
+        values = self.options(kind) if self.peek() == "{" else {}
+        for option in options_of(kind).values():
+            if option.is_required and option.field not in values:
+                raise self.error(f"'{name}' needs the option '{option}'", span)
+        try:
+            return kind(**values)
+        except QirError as error:
+            raise self.error(f"'{name}': {error}", span) from error
+
+    def options(self, kind: type[Pass]) -> dict[str, OptionValue]:
+        options = options_of(kind)
+        values: dict[str, OptionValue] = {}
+        self.expect("{", "options")
+        self.skip_space()
+        while self.peek() != "}":
+            name, span = self.name(f"an option of '{kind.name}' or '}}'")
+            option = options.get(name)
+            if option is None:
+                known = ", ".join(options) or "none"
+                hint = did_you_mean(name, options) or f"; its options: {known}"
+                raise self.error(f"'{kind.name}' has no option '{name}'{hint}", span)
+            if option.field in values:
+                raise self.error(f"option '{name}' is given twice", span)
+            self.skip_space()
+            self.expect("=", f"'=' and the value of option '{name}'")
+            values[option.field] = self.value(option)
+            self.skip_space()
+        self.at += 1
+        return values
+
+    def value(self, option: Option) -> OptionValue:
+        words: list[Word] = []
+        spans: list[_Span] = []
+        start = self.at
+        if not self.ends_value():
+            while True:
+                word, span = self.word()
+                words.append(word)
+                spans.append(span)
+                if self.peek() != ",":
+                    break
+                self.at += 1
+                self.skip_space()
+        try:
+            return option.parse(tuple(words))
+        except OptionError as error:
+            raise self.error(str(error), spans[error.item] if spans else (start - 1, start)) from None
+
+    def word(self) -> tuple[Word, _Span]:
+        start = self.at
+        match = _QUOTED.match(self.text, start)
+        if match is not None:
+            self.at = match.end()
+            return Word(_ESCAPE.sub(r"\1", match[1]), quoted=True), match.span()
+        if self.peek() == '"':
+            raise self.error("this text has no closing quote", (start, start + 1))
+        match = BARE_WORD.match(self.text, start)
+        if match is None:
+            raise self.error("a value is missing here", (start, start + 1))
+        self.at = match.end()
+        if self.peek() == "=":
+            message = "a value with '=', space, comma, quote or brace stands in double quotes"
+            raise self.error(message, (start, self.at + 1))
+        return Word(match[0], quoted=False), match.span()
+
+    def name(self, what: str) -> tuple[str, _Span]:
+        match = _NAME.match(self.text, self.at)
+        if match is None:
+            raise self.error(f"expected {what}, found {self.found()}", (self.at, self.at + 1))
+        self.at = match.end()
+        return match[0], match.span()
+
+    def expect(self, character: str, what: str) -> None:
+        if self.peek() != character:
+            raise self.error(f"expected {what}, found {self.found()}", (self.at, self.at + 1))
+        self.at += 1
+        if character != "=":
+            self.skip_space()
+
+    def peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def found(self) -> str:
+        return f"'{self.peek()}'" if self.peek() else "the end"
+
+    def ends_value(self) -> bool:
+        return self.peek() == "}" or not self.peek() or self.peek().isspace()
+
+    def skip_space(self) -> None:
+        match = _SPACE.match(self.text, self.at)
+        assert match is not None
+        self.at = match.end()
+
+    def error(self, message: str, span: _Span) -> ParseError:
+        """An error whose text shows the line of the pipeline with the span underlined."""
+        start, end = span
+        first = self.text.rfind("\n", 0, start) + 1
+        last = self.text.find("\n", start)
+        line = self.text[first : len(self.text) if last < 0 else last]
+        marks = "^" * max(1, min(end, first + len(line)) - start)
+        indent = "".join("\t" if c == "\t" else " " for c in line[: start - first])
+        return ParseError(f"in the pipeline: {message}\n  {line}\n  {indent}{marks}")
