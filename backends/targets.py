@@ -1,0 +1,53 @@
+"""The targets by name: what each can quantize, and the pipelines that compile for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from qir.backends.ascend.rules import RULES
+from qir.ir.errors import ConfigError, did_you_mean
+from qir.passes.rules import TargetRules
+
+
+@dataclass(frozen=True)
+class Target:
+    """Hardware to compile for. `pipelines` maps names to pipeline texts; there always is a `default`."""
+
+    name: str
+    rules: TargetRules
+    pipelines: Mapping[str, str]
+
+    def pipeline(self, name_or_text: str) -> str:
+        """The text of a pipeline given by name; what is not a name is a text and comes back as it is."""
+        return self.pipelines.get(name_or_text, name_or_text)
+
+
+_CLEAN = "infer-types,fold-constants,eliminate-identity"
+
+ASCEND = Target(
+    name="ascend",
+    rules=RULES,
+    pipelines=MappingProxyType(
+        {
+            "default": f"{_CLEAN},fuse-bn,normalize-gemm,merge-duplicates,eliminate-dead,infer-types,"
+            "insert-quant,quantize-weights,calibrate,quantize-bias",
+            # What AMCT does, step by step: it fuses into Conv only and calibrates with quantized weights.
+            "amct": f"{_CLEAN},fuse-bn{{ops=Conv}},normalize-gemm,eliminate-dead,infer-types,"
+            "insert-quant,quantize-weights,calibrate{weights=quantized},quantize-bias",
+        }
+    ),
+)
+
+TARGETS: Mapping[str, Target] = MappingProxyType({ASCEND.name: ASCEND})
+"""Name -> target."""
+
+
+def target_named(name: str) -> Target:
+    """The target of that name; ConfigError with the nearest names otherwise."""
+    found = TARGETS.get(name)
+    if found is None:
+        known = ", ".join(f"'{n}'" for n in TARGETS)
+        raise ConfigError(f"there is no target '{name}'; known: {known}{did_you_mean(name, TARGETS)}")
+    return found
