@@ -157,6 +157,20 @@ class Node:
         while self._inputs and self._inputs[-1] is None:
             self._inputs = self._inputs[:-1]
 
+    def drop_output(self, i: int) -> None:
+        """Make output `i` absent, and drop absent outputs at the end; refuses while it is read."""
+        value = self.outputs[i]
+        if value is not None:
+            if value.is_read:
+                raise QirError(
+                    f"cannot drop output {i} of '{self._name}': '{value.name}' is read; rewire it first"
+                )
+            value.graph._values.forget(value.name)
+        outputs = (*self.outputs[:i], None, *self.outputs[i + 1 :])
+        while outputs and outputs[-1] is None:
+            outputs = outputs[:-1]
+        self.outputs = outputs
+
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
         """Graphs among the attributes, in the order of the attribute names."""
