@@ -11,7 +11,8 @@ says what the words of an option mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from qir.ir.errors import ParseError, QirError, did_you_mean
 from qir.passes.base import Pass
@@ -25,12 +26,20 @@ _ESCAPE = re.compile(r'\\([\\"])')
 _Span = tuple[int, int]
 
 
-def parse_pipeline(text: str, passes: Mapping[str, type[Pass]] = PASSES) -> tuple[Pass, ...]:
+def parse_pipeline(
+    text: str,
+    passes: Mapping[str, type[Pass]] = PASSES,
+    named: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Pass, ...]:
     """The passes that a pipeline text names, in order; ParseError points at the place of a mistake.
 
-    `passes` maps names to classes; all passes of qir by default.
+    `passes` maps names to classes (all passes of qir by default), `named` maps the names of ready pipelines, a
+    target's for instance, to their texts: such a name may stand in place of a text.
     """
-    return _Parser(text, passes).pipeline()
+    word = text.strip()
+    if word in named:
+        return _Parser(named[word], passes, ()).pipeline()
+    return _Parser(text, passes, tuple(named)).pipeline()
 
 
 def print_pipeline(passes: Iterable[Pass]) -> str:
@@ -41,8 +50,8 @@ def print_pipeline(passes: Iterable[Pass]) -> str:
 class _Parser:
     """Reads one text from left to right; `at` is the position of the next character."""
 
-    def __init__(self, text: str, passes: Mapping[str, type[Pass]]) -> None:
-        self.text, self.passes, self.at = text, passes, 0
+    def __init__(self, text: str, passes: Mapping[str, type[Pass]], pipelines: Sequence[str]) -> None:
+        self.text, self.passes, self.pipelines, self.at = text, passes, pipelines, 0
 
     def pipeline(self) -> tuple[Pass, ...]:
         found: list[Pass] = []
@@ -58,8 +67,7 @@ class _Parser:
         name, span = self.name("the name of a pass")
         kind = self.passes.get(name)
         if kind is None:
-            hint = did_you_mean(name, self.passes) or "; qir-opt --list-passes shows them all"
-            raise self.error(f"there is no pass named '{name}'{hint}", span)
+            raise self.unknown_pass(name, span)
         self.skip_space()
         values = self.options(kind) if self.peek() == "{" else {}
         for option in options_of(kind).values():
@@ -69,6 +77,13 @@ class _Parser:
             return kind(**values)
         except QirError as error:
             raise self.error(f"'{name}': {error}", span) from error
+
+    def unknown_pass(self, name: str, span: _Span) -> ParseError:
+        alone = name == self.text.strip()
+        pipelines = self.pipelines if alone else ()
+        hint = did_you_mean(name, (*self.passes, *pipelines)) or "; qir-opt --list-passes shows them all"
+        what = "pass or pipeline" if pipelines else "pass"
+        return self.error(f"there is no {what} named '{name}'{hint}", span)
 
     def options(self, kind: type[Pass]) -> dict[str, OptionValue]:
         options = options_of(kind)
