@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from qir.passes.rules import TargetRules
+from qir.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:  # calibration data are opened by ONNX Runtime's floor; structural passes do without
     from qir.runtime.data import CalibrationData
-    from qir.runtime.progress import Progress
 
 
 class Applied(NamedTuple):
@@ -69,7 +69,7 @@ class Context:
 
     data: CalibrationData | None = None
     rules: TargetRules | None = None
-    progress: Progress | None = None
+    progress: Progress = SILENT
     seed: int = 0
     output_dir: Path | None = None
     rewrites: RewriteLog = field(default_factory=RewriteLog)

@@ -7,8 +7,17 @@ from types import MappingProxyType
 
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.passes.base import Pass
+from qir.passes.eliminate_dead import EliminateDead
+from qir.passes.eliminate_identity import EliminateIdentity
+from qir.passes.merge_duplicates import MergeDuplicates
+from qir.passes.normalize_gemm import NormalizeGemm
 
-_CLASSES: tuple[type[Pass], ...] = ()
+_CLASSES: tuple[type[Pass], ...] = (
+    EliminateIdentity,
+    NormalizeGemm,
+    MergeDuplicates,
+    EliminateDead,
+)
 
 PASSES: Mapping[str, type[Pass]] = MappingProxyType({kind.name: kind for kind in _CLASSES})
 """Name in pipelines -> class, in the order in which lists show them."""
