@@ -37,6 +37,8 @@ class DType(enum.Enum):
     F8E5M2 = "f8e5m2"
     F8E5M2FNUZ = "f8e5m2fnuz"
     F8E8M0 = "f8e8m0"
+    F6E2M3 = "f6e2m3"
+    F6E3M2 = "f6e3m2"
     F4E2M1 = "f4e2m1"
     I4 = "i4"
     U4 = "u4"
@@ -109,6 +111,8 @@ _OPAQUE_BITS = {
     DType.F8E5M2: 8,
     DType.F8E5M2FNUZ: 8,
     DType.F8E8M0: 8,
+    DType.F6E2M3: 6,
+    DType.F6E3M2: 6,
     DType.F4E2M1: 4,
     DType.I4: 4,
     DType.U4: 4,

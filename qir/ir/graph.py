@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from qir.ir.clone import clone_graph
 from qir.ir.constant import Constant
 from qir.ir.errors import QirError
 from qir.ir.names import Namespace
 from qir.ir.node import Attribute, Node, Value
+from qir.ir.nodelist import NodeList
 from qir.ir.printer import print_graph
 from qir.ir.types import UNKNOWN, Type
 
@@ -33,8 +35,7 @@ class Graph:
         self._nodes: Namespace[Node] = Namespace(parent._nodes if parent else None)
         self._inputs: list[Value] = []
         self._outputs: list[Value] = []
-        self._first: Node | None = None
-        self._last: Node | None = None
+        self._order = NodeList()
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -49,16 +50,11 @@ class Graph:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes in running order; a snapshot. A node erased meanwhile has `graph` None."""
-        found: list[Node] = []
-        node = self._first
-        while node is not None:
-            found.append(node)
-            node = node._next
-        return tuple(found)
+        return tuple(self._order)
 
     @property
     def constants(self) -> tuple[Value, ...]:
-        """Values that hold constant data, in the order they were made."""
+        """Values that hold constant data, in the order they got their names."""
         return tuple(v for v in self._values if v.constant is not None)
 
     def values(self) -> Iterator[Value]:
@@ -84,6 +80,11 @@ class Graph:
         """True when this graph owns a node of that name."""
         return name in self._nodes
 
+    def owns(self, item: Value | Node) -> bool:
+        """True for a value or node that belongs to this graph itself and has not been erased."""
+        found = (self._values if isinstance(item, Value) else self._nodes).find(item.name)
+        return found is item
+
     def unique_value_name(self, hint: str) -> str:
         """`hint`, or `hint_1`, `hint_2`, …: a value name not yet used in this graph, around or within it."""
         return self._values.unique(hint)
@@ -107,8 +108,12 @@ class Graph:
     def constant(self, data: Constant | npt.ArrayLike, name: str) -> Value:
         """A new constant value; `name` is a hint, made unique."""
         held = data if isinstance(data, Constant) else Constant.of(np.asarray(data))
-        value = Value(self, self._values.unique(name), held.type, held, None, 0)
-        self._values.register(value.name, value, "value")
+        return self.add_constant(self._values.unique(name), held)
+
+    def add_constant(self, name: str, data: Constant, type: Type | None = None) -> Value:
+        """A new constant value of exactly that name (QirError when it is taken)."""
+        value = Value(self, name, data.type if type is None else type, data, None, 0)
+        self._values.register(name, value, "value")
         return value
 
     def add(
@@ -130,7 +135,12 @@ class Graph:
         """
         node_name = self._nodes.unique(op) if name is None else name
         output_names = (self._values.unique(node_name),) if outputs is None else tuple(outputs)
-        node = Node(op, domain, node_name)
+        self._nodes.check_free((node_name,), "node")
+        self._values.check_free([n for n in output_names if n is not None], "value")
+        self._check_place(before)
+        if len(types) > len(output_names):
+            raise QirError(f"node '{node_name}' ({op}): {len(types)} types for {len(output_names)} outputs")
+        node = Node(op, domain, node_name, attributes)
         self._nodes.register(node_name, node, "node")
         kinds = (*types, *[UNKNOWN] * (len(output_names) - len(types)))
         made: list[Value | None] = []
@@ -140,85 +150,73 @@ class Graph:
                 self._values.register(value.name, value, "value")
             made.append(value)
         node.outputs = tuple(made)
-        node.attributes = dict(attributes or {})
-        node._inputs = (None,) * len(inputs)
-        for i, item in enumerate(inputs):
-            node.set_input(i, item)
-        self._link(node, before)
+        node._connect(inputs)
+        node.graph = self
+        self._order.insert(node, before)
         return node
 
-    def _link(self, node: Node, before: Node | None) -> None:
+    def _check_place(self, before: Node | None) -> None:
         if before is not None and before.graph is not self:
             raise QirError(
                 f"node '{before.name}' is not in graph '{self.name}'; choose a place in the same graph"
             )
-        node.graph, node._next = self, before
-        node._previous = self._last if before is None else before._previous
-        if node._previous is None:
-            self._first = node
-        else:
-            node._previous._next = node
-        if before is None:
-            self._last = node
-        else:
-            before._previous = node
-
-    def _unlink(self, node: Node) -> None:
-        if node._previous is None:
-            self._first = node._next
-        else:
-            node._previous._next = node._next
-        if node._next is None:
-            self._last = node._previous
-        else:
-            node._next._previous = node._previous
-        node._previous = node._next = node.graph = None
 
     def move(self, node: Node, before: Node | None) -> None:
         """Put a node of this graph elsewhere in the running order (None: at the end)."""
-        if node is before:
-            return
-        self._unlink(node)
-        self._link(node, before)
+        self._check_place(node)
+        self._check_place(before)
+        if node is not before:
+            self._order.remove(node)
+            self._order.insert(node, before)
 
     def erase(self, item: Node | Value) -> None:
-        """Remove a node and its outputs, a constant or an input; refuses, naming a reader, while it is read."""
+        """Remove a node with its outputs, a constant or an input; refuses, naming a reader, while read."""
         values = [item] if isinstance(item, Value) else [v for v in item.outputs if v is not None]
+        self._check_erasable(item, values)
+        if isinstance(item, Node):
+            item._connect([None] * len(item.inputs))
+            for subgraph in item.subgraphs:
+                subgraph.release()
+            self._order.remove(item)
+            item.graph = None
+            self._nodes.forget(item.name)
+        elif item.is_input:
+            del self._inputs[item.index]
+            for i, value in enumerate(self._inputs):
+                value.index = i
+        for value in values:
+            self._values.forget(value.name)
+
+    def _check_erasable(self, item: Node | Value, values: Sequence[Value]) -> None:
+        if not self.owns(item):
+            raise QirError(f"cannot erase '{item.name}': it is not in graph '{self.name}' (any more)")
+        if isinstance(item, Value) and item.producer is not None:
+            raise QirError(f"'{item.name}' is the output of node '{item.producer.name}'; erase the node")
         for value in values:
             if value.is_read:
                 reader = next((f"node '{u.node.name}'" for u in value.uses), "the graph's outputs")
                 raise QirError(
                     f"cannot erase '{item.name}': '{value.name}' is read by {reader}; rewire it first"
                 )
-        if isinstance(item, Node):
-            for i in range(len(item.inputs)):
-                item.set_input(i, None)
-            for subgraph in item.subgraphs:
-                subgraph.release()
-            self._unlink(item)
-            self._nodes.forget(item.name)
-        elif item.producer is not None:
-            raise QirError(f"'{item.name}' is the output of node '{item.producer.name}'; erase the node")
-        elif item.is_input:
-            self._inputs.remove(item)
-        for value in values:
-            self._values.forget(value.name)
 
     def release(self) -> None:
-        """Give up every reading that this (sub)graph makes, so that what it captured can be erased."""
+        """Give up the readings and the names of a subgraph that is thrown away; they are free again."""
         for i, value in enumerate(self._outputs):
             value._uses.pop((self, i), None)
         for node in self.nodes:
-            for i in range(len(node.inputs)):
-                node.set_input(i, None)
+            node._connect([None] * len(node.inputs))
             for subgraph in node.subgraphs:
                 subgraph.release()
+            self._nodes.forget(node.name)
+        for value in self._values:
+            self._values.forget(value.name)
 
     def rename(self, value: Value, name: str) -> None:
         """Give a value of this graph another, free name."""
-        self._values.register(name, value, "value")
-        self._values.forget(value._name)
-        value._name = name
+        if name != value._name:
+            self._values.register(name, value, "value")
+            self._values.forget(value._name)
+            value._name = name
 
     def set_output(self, i: int, value: Value) -> None:
         """Return `value` as output `i`. Its name becomes the output's name in the saved model."""
@@ -227,72 +225,49 @@ class Graph:
         value._uses[self, i] = None
 
     def replace(self, old: Value, new: Value) -> None:
-        """Let every reader of `old` read `new`.
+        """Let every reader of `old` read `new`, except the node that makes `new`.
 
-        Where `old` is returned by a graph its name must survive, for users feed and fetch by it: `new` takes
-        the name when it is an intermediate value of the same graph, and otherwise an Identity of that name is
-        returned.
+        Where the model returns `old` the name must survive, for users fetch by it: `new` takes the name when
+        it is an intermediate value (or a constant nobody reads) of the same graph, and otherwise an Identity
+        of that name is returned. An input that the model returns itself keeps both its names: QirError.
         """
+        if old is new:
+            return
+        returned = [(user, i) for user, i in old._uses if isinstance(user, Graph)]
+        if old.is_input and any(user.parent is None for user, _ in returned):
+            raise QirError(
+                f"cannot replace input '{old.name}': the graph returns it; rewire its readers singly"
+            )
+        free = not new.is_input and not new.is_output and (new.constant is None or not new.is_read)
         for node, i in old.uses:
-            node.set_input(i, new)
-        for user, i in tuple(old._uses):
-            if not isinstance(user, Graph):
-                continue
-            if new.producer is None or new.is_output or new.graph is not old.graph or user is not old.graph:
-                name, fresh = old.name, user.unique_value_name(old.name)
-                if old.graph is user:
-                    user.rename(old, fresh)
-                else:
-                    name = fresh
-                user.set_output(i, user.add("Identity", [new], outputs=[name], types=[old.type]).output)
-            else:
-                name = old.name
-                user.rename(old, user.unique_value_name(name))
-                user.rename(new, name)
-                user.set_output(i, new)
+            if node is not new.producer:
+                node.set_input(i, new)
+        stand_in: dict[Graph, Value] = {}
+        for user, i in returned:
+            if user not in stand_in:
+                stand_in[user] = user._stand_in(old, new, free and new.graph is user)
+            user.set_output(i, stand_in[user])
+
+    def _stand_in(self, old: Value, new: Value, free: bool) -> Value:
+        """What this graph returns instead of `old`: `new` itself or an Identity of it."""
+        if self.parent is not None and new.graph is self:
+            return new  # a subgraph returns by position; its names mean nothing outside
+        name = old.name
+        if old.graph is self:
+            self.rename(old, self.unique_value_name(name))
+        if free:
+            self.rename(new, name)
+            return new
+        fresh = self.unique_value_name(name)
+        node_name = self.unique_node_name(fresh)
+        return self.add("Identity", [new], outputs=[fresh], types=[old.type], name=node_name).output
 
     def clone(self) -> Graph:
-        """A deep copy that shares constant data."""
-        return _clone(self, None, {})
+        """A deep copy that shares constant data. The copy of a subgraph has the same parent and captures."""
+        return clone_graph(self, self.parent, {})
 
     def __str__(self) -> str:
         return print_graph(self)
 
     def __repr__(self) -> str:
         return f"<Graph '{self.name}': {len(self._inputs)} inputs, {len(self._outputs)} outputs>"
-
-
-def _clone(graph: Graph, parent: Graph | None, made: dict[Value, Value]) -> Graph:
-    """Copy one graph; `made` maps the values of the graphs around it and receives its own."""
-    copy = Graph(graph.name, graph.opsets, parent)
-    copy.metadata.update(graph.metadata)
-    for value in graph.inputs:
-        made[value] = copy.add_input(value.name, value.type)
-    for value in graph.constants:
-        held = Value(copy, value.name, value.type, value.constant, None, 0)
-        copy._values.register(value.name, held, "value")
-        made[value] = held
-    for node in graph.nodes:
-        fresh = copy.add(
-            node.op,
-            [None if v is None else made[v] for v in node.inputs],
-            outputs=[None if v is None else v.name for v in node.outputs],
-            types=[UNKNOWN if v is None else v.type for v in node.outputs],
-            attributes={k: _clone_attribute(a, copy, made) for k, a in node.attributes.items()},
-            domain=node.domain,
-            name=node.name,
-        )
-        fresh.metadata.update(node.metadata)
-        for old, new in zip(node.outputs, fresh.outputs, strict=True):
-            if old is not None and new is not None:
-                made[old] = new
-    for value in graph.outputs:
-        copy.add_output(made[value])
-    return copy
-
-
-def _clone_attribute(item: Attribute, parent: Graph, made: dict[Value, Value]) -> Attribute:
-    if isinstance(item, Graph):
-        return _clone(item, parent, made)
-    graphs = tuple(g for g in item if isinstance(g, Graph)) if isinstance(item, tuple) else ()
-    return tuple(_clone(g, parent, made) for g in graphs) if graphs else item

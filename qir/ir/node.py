@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from qir.ir.constant import Constant
@@ -22,6 +23,18 @@ class EmptyList(tuple[int, ...]):
         made = super().__new__(cls)
         made.kind = kind
         return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EmptyList) and self.kind == other.kind
+
+    def __ne__(self, other: object) -> bool:  # tuple has its own
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
+
+    def __getnewargs__(self) -> tuple[str]:  # copies and pickles keep the kind
+        return (self.kind,)
 
     def __repr__(self) -> str:
         return f"EmptyList({self.kind!r})"
@@ -62,8 +75,16 @@ class Value:
 
     @property
     def uses(self) -> tuple[Use, ...]:
-        """Readings by nodes, in the order they were made; a snapshot, so a pass may rewire while it loops."""
-        return tuple(Use(user, i) for user, i in self._uses if isinstance(user, Node))
+        """Readings in running order, then those by subgraphs; a snapshot, so a loop may rewire them."""
+        uses = [Use(user, i) for user, i in self._uses if isinstance(user, Node)]
+        if len(uses) > 1:
+            uses.sort(key=self._place)
+        return tuple(uses)
+
+    def _place(self, use: Use) -> tuple[bool, int, int]:
+        if use.node.graph is self.graph:
+            return False, use.node._position, use.index
+        return True, 0, 0  # the sort is stable: captures stay in the order they were made
 
     @property
     def is_output(self) -> bool:
@@ -101,6 +122,7 @@ class Node:
         "_inputs",
         "_name",
         "_next",
+        "_position",
         "_previous",
         "attributes",
         "domain",
@@ -110,15 +132,18 @@ class Node:
         "outputs",
     )
 
-    def __init__(self, op: str, domain: str, name: str) -> None:
+    def __init__(
+        self, op: str, domain: str, name: str, attributes: Mapping[str, Attribute] | None = None
+    ) -> None:
         self.op, self.domain, self._name = op, domain, name
         self._inputs: tuple[Value | None, ...] = ()
         self.outputs: tuple[Value | None, ...] = ()
-        self.attributes: dict[str, Attribute] = {}
+        self.attributes: dict[str, Attribute] = dict(attributes or {})
         self.metadata: dict[str, str] = {}
         self.graph: Graph | None = None
         self._previous: Node | None = None
         self._next: Node | None = None
+        self._position = 0
 
     @property
     def name(self) -> str:
@@ -143,6 +168,8 @@ class Node:
 
     def set_input(self, i: int, value: Value | None) -> None:
         """Read `value` as input `i`: the one place where an edge changes. May append one input at the end."""
+        if not 0 <= i <= len(self._inputs):
+            raise QirError(f"node '{self._name}' ({self.op}) has {len(self._inputs)} inputs; there is no {i}")
         if i == len(self._inputs):
             self._inputs = (*self._inputs, None)
         old = self._inputs[i]
@@ -151,6 +178,16 @@ class Node:
         self._inputs = (*self._inputs[:i], value, *self._inputs[i + 1 :])
         if value is not None:
             value._uses[self, i] = None
+
+    def _connect(self, inputs: Sequence[Value | None]) -> None:
+        """All edges at once, for a graph that makes or erases the node: set_input is linear in the inputs."""
+        for i, value in enumerate(self._inputs):
+            if value is not None:
+                del value._uses[self, i]
+        self._inputs = tuple(inputs)
+        for i, value in enumerate(self._inputs):
+            if value is not None:
+                value._uses[self, i] = None
 
     def trim_inputs(self) -> None:
         """Drop absent optional inputs at the end."""
@@ -196,6 +233,8 @@ _NOT_A_GRAPH = (
     int, float, str, bytes, Constant, TensorType, SparseTensorType, SequenceType, OptionalType, MapType
 )  # fmt: skip
 Scalar = int | float | str | bytes
-AttributeList: TypeAlias = "tuple[Scalar, ...] | tuple[Constant, ...] | tuple[Graph, ...] | EmptyList"
+AttributeList: TypeAlias = (
+    "tuple[Scalar, ...] | tuple[Constant, ...] | tuple[Graph, ...] | tuple[Type, ...] | EmptyList"
+)
 Attribute: TypeAlias = "Scalar | Constant | Graph | Type | AttributeList"
 """What a node attribute may be; floats are float32 values, an empty list is an EmptyList."""

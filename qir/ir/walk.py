@@ -49,8 +49,8 @@ def sort_nodes(graph: Graph) -> bool:
     """Put the nodes of a graph and its subgraphs after what they read; True when anything moved.
 
     Stable: each node keeps its place but for nodes pulled in front of their first reader, so a sorted graph
-    is left as it is. Depth-first with an explicit stack: linear in nodes and edges. ModelError names the nodes
-    of a cycle.
+    is left as it is. Depth-first with an explicit stack: linear in nodes and edges. ModelError names the
+    nodes of a cycle.
     """
     changed = False
     nodes = graph.nodes
