@@ -1,0 +1,75 @@
+"""The Ascend deploy graph: int8 weights, int32 bias, AscendQuant before and AscendDequant behind each layer.
+
+The two ops stand in the default domain, as ATC expects; no opset import is added and the opset stays. The
+zero point of the activation is an attribute of AscendQuant only: the compiler folds it into bias and padding,
+so folding it here would fold it twice. Source: the deploy models that AMCT writes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.backends.integers import IntegerForm, lower_integers
+from qir.backends.layers import QuantizedLayer
+from qir.ir.dtypes import DType
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.types import QuantParams, TensorType
+
+_FLOAT_RESULT = 0  # AscendDequant.dtype: GE's DT_FLOAT
+
+
+def lower(graph: Graph) -> Graph:
+    """The deploy graph of a completely quantized graph; BackendError otherwise."""
+    return lower_integers(graph, IntegerForm(_store, _quantize, _dequantize))
+
+
+def packed_scale(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+    """Dequantization scales as AscendDequant reads them: float32 bits below, no shift and no offset above."""
+    return scale.astype(np.float32).view(np.uint32).astype(np.uint64)
+
+
+def destination(params: QuantParams) -> str:
+    """AscendQuant's name for the stored type: INT8, INT16, INT4."""
+    return f"INT{params.spec.qtype.bits}"
+
+
+def _store(integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return integers
+
+
+def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, before: Node) -> Value:
+    name = graph.unique_node_name(f"{layer}.quant")
+    scale = np.float32(1) / np.float32(params.scale[0])
+    node = graph.add(
+        "AscendQuant",
+        [value],
+        name=name,
+        outputs=[graph.unique_value_name(f"{name}.output0")],
+        types=[TensorType(params.spec.qtype, value.tensor.shape)],
+        attributes={
+            "scale": float(scale),
+            "offset": float(params.zero_point[0]),
+            "dst_type": destination(params),
+        },
+        before=before,
+    )
+    return node.output
+
+
+def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node | None) -> Node:
+    name = graph.unique_node_name(f"{layer.name}.dequant")
+    for node in {layer.node: None, layer.last: None}:
+        node.output.type = TensorType(DType.I32, node.output.tensor.shape)
+    param = graph.constant(packed_scale(layer.dequant_scale), f"{name}.param")
+    return graph.add(
+        "AscendDequant",
+        [result, param],
+        name=name,
+        outputs=[graph.unique_value_name(f"{name}.output0")],
+        attributes={"dtype": _FLOAT_RESULT},
+        before=before,
+    )

@@ -1,0 +1,111 @@
+"""The form `ascend` of the fake-quant graph: the deploy graph's arithmetic in plain float ops.
+
+    AscendQuant   -> Mul(1/scale) Round Add(offset) Clip(qmin, qmax) Sub(offset)
+    AscendDequant -> Mul(scale_x * scale_w)
+
+Weights and biases hold their integers as float32, so the layer sums integers: exactly, as long as every
+partial sum stays below 2^24. The result then equals the deploy graph's to the bit. Source: the fake-quant
+models that AMCT writes.
+
+The opset stays. Before opset 11 there is no Round: adding and taking away 1.5 * 2^23 rounds half to even in
+float32 for every |x| < 2^22, and what lies beyond is clipped anyway; and Clip takes its bounds as attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.backends.integers import IntegerForm, lower_integers
+from qir.backends.layers import QuantizedLayer
+from qir.ir.constant import Constant
+from qir.ir.graph import Graph
+from qir.ir.node import Attribute, Node, Value
+from qir.ir.types import QuantParams, TensorType
+
+_ROUND_SINCE = 11  # the opset that brought Round, and Clip with inputs
+_HALF_EVEN = np.float32(1.5 * 2**23)
+
+
+def lower(graph: Graph) -> Graph:
+    """The fake-quant graph of a completely quantized graph; BackendError otherwise."""
+    return lower_integers(graph, IntegerForm(_store, _quantize, _dequantize))
+
+
+def _store(integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return integers.astype(np.float32)
+
+
+def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, before: Node) -> Value:
+    chain = _Chain(graph, graph.unique_node_name(f"{layer}.quant.fakequant"), value.tensor, before)
+    qmin, qmax = params.spec.qtype.integer_range
+    scale = chain.scalar("scale", np.float32(1) / np.float32(params.scale[0]))
+    offset = chain.scalar("offset", np.float32(params.zero_point[0]))
+    x = chain.add("Mul", "mul", [value, scale])
+    if graph.opsets.get("", _ROUND_SINCE) >= _ROUND_SINCE:
+        x = chain.add("Round", "round", [x])
+        x = chain.add("Add", "add", [x, offset])
+        bounds = [chain.scalar("min_val", np.float32(qmin)), chain.scalar("max_val", np.float32(qmax))]
+        x = chain.add("Clip", "clip", [x, *bounds])
+    else:
+        magic = chain.scalar("half_even", _HALF_EVEN)
+        x = chain.add("Add", "round_up", [x, magic])
+        x = chain.add("Sub", "round", [x, magic])
+        x = chain.add("Add", "add", [x, offset])
+        x = chain.add("Clip", "clip", [x], {"min": float(qmin), "max": float(qmax)})
+    return chain.add("Sub", "sub", [x, offset])
+
+
+def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node | None) -> Node:
+    scale = layer.dequant_scale
+    shape = result.tensor.shape
+    if layer.weight is not None and layer.weight.params.spec.axis is not None:
+        assert layer.weight.value.constant is not None
+        scale = scale.reshape(1, -1, *[1] * (len(layer.weight.value.constant.shape) - 2))
+    elif shape is None or len(shape) > 1:
+        scale = scale.reshape(1, -1)
+    chain = _Chain(graph, f"{layer.name}.fakedequant", result.tensor, before)
+    return chain.node("Mul", "mul", [result, chain.constant("dqscale", scale)])
+
+
+class _Chain:
+    """Adds nodes `<prefix>.<part>` whose values are named `<prefix>.<part>.output0`, one after the other."""
+
+    def __init__(self, graph: Graph, prefix: str, kind: TensorType, before: Node | None) -> None:
+        self._graph, self._prefix, self._kind, self._before = graph, prefix, kind, before
+
+    def node(
+        self, op: str, part: str, inputs: list[Value], attributes: Mapping[str, Attribute] | None = None
+    ) -> Node:
+        """A node of that op, of the chain's type."""
+        name = self._graph.unique_node_name(f"{self._prefix}.{part}")
+        output = self._graph.unique_value_name(f"{name}.output0")
+        return self._graph.add(
+            op,
+            inputs,
+            name=name,
+            outputs=[output],
+            types=[self._kind],
+            attributes=attributes,
+            before=self._before,
+        )
+
+    def add(
+        self, op: str, part: str, inputs: list[Value], attributes: Mapping[str, Attribute] | None = None
+    ) -> Value:
+        """The output of a node of that op."""
+        return self.node(op, part, inputs, attributes).output
+
+    def constant(self, part: str, data: npt.NDArray[np.float32]) -> Value:
+        """A Constant node, as AMCT writes them."""
+        held = Constant.of(data)
+        node = self.node("Constant", part, [], {"value": held})
+        node.output.type = held.type
+        return node.output
+
+    def scalar(self, part: str, number: np.float32) -> Value:
+        """A Constant node without dimensions."""
+        return self.constant(part, np.asarray(number))

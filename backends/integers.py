@@ -1,0 +1,122 @@
+"""Lowers quantized layers to integer arithmetic; the deploy graph and its float twin are two forms of it.
+
+    x -> quantize -> Conv, Gemm, … on integers -> dequantize -> y
+
+A form says how the two steps are written and how integers are stored. Both forms therefore have the same
+structure node by node, which is why one predicts the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from qir.backends.layers import Operand, QuantizedLayer, read_layers
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.quants import is_quant
+from qir.ir.types import QuantParams
+from qir.ir.walk import walk_nodes
+
+Array = npt.NDArray[Any]
+OURS = "qir."
+"""Metadata keys that start so are qir's own and do not go into files for others."""
+
+
+@dataclass(frozen=True)
+class IntegerForm:
+    """How integer arithmetic is written.
+
+    `store` turns integers into what the file holds; `quantize(graph, layer name, x, params, before)` returns
+    the quantized value; `dequantize(graph, layer, result, before)` adds a node that reads `result`.
+    """
+
+    store: Callable[[Array], Array]
+    quantize: Callable[[Graph, str, Value, QuantParams, Node], Value]
+    dequantize: Callable[[Graph, QuantizedLayer, Value, Node | None], Node]
+
+
+def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
+    """A copy of `graph` in which every quantized layer computes with integers as `form` writes them.
+
+    BackendError when the graph is not completely quantized, see `read_layers`.
+    """
+    lowered = graph.clone()
+    layers = read_layers(lowered)
+    nodes = lowered.nodes
+    following = dict(zip(nodes, (*nodes[1:], None), strict=True))
+    for layer in layers:
+        _dequantize(lowered, layer, form, following[layer.last])
+    constants = StoredConstants(lowered)
+    for layer in layers:
+        for operand in (layer.weight, layer.bias):
+            if operand is not None:
+                operand.reader.set_input(operand.index, constants.get(operand, form.store))
+    _quantize_activations(lowered, layers, form)
+    for node in lowered.nodes:
+        if is_quant(node):
+            lowered.erase(node)
+    constants.finish()
+    drop_own_metadata(lowered)
+    return lowered
+
+
+def _dequantize(graph: Graph, layer: QuantizedLayer, form: IntegerForm, before: Node | None) -> None:
+    """Put the dequantizing node behind the layer; it takes the name of a result that the graph returns."""
+    result, was_output = layer.last.output, layer.last.output.is_output
+    kind = result.type
+    node = form.dequantize(graph, layer, result, before)
+    node.output.type = kind
+    graph.replace(result, node.output)
+    node.set_input(0, result)
+    if was_output:
+        graph.rename(result, graph.unique_value_name(f"{layer.last.name}_output0"))
+
+
+def _quantize_activations(graph: Graph, layers: tuple[QuantizedLayer, ...], form: IntegerForm) -> None:
+    """One step for each (value, parameters), where the first quant stood, named after its first layer."""
+    made: dict[tuple[Value, float, int, str], Value] = {}
+    for layer in layers:
+        quant, params = layer.node.inputs[0], layer.activation
+        assert quant is not None
+        assert quant.producer is not None
+        source = quant.producer.inputs[0]
+        assert source is not None
+        key = (source, params.scale[0], params.zero_point[0], params.spec.qtype.value)
+        if key not in made:
+            made[key] = form.quantize(graph, layer.name, source, params, quant.producer)
+        layer.node.set_input(0, made[key])
+
+
+class StoredConstants:
+    """Constants in stored form, one for each (constant, parameters), so that shared weights stay shared."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._made: dict[tuple[Value, QuantParams], Value] = {}
+
+    def get(self, operand: Operand, store: Callable[[Array], Array]) -> Value:
+        """The stored constant of an operand."""
+        key = (operand.value, operand.params)
+        if key not in self._made:
+            data = store(operand.integers())
+            self._made[key] = self._graph.constant(data, operand.value.name)
+        return self._made[key]
+
+    def finish(self) -> None:
+        """Erase the floats that nobody reads any more; the first integers made of each take over its name."""
+        for (old, _), new in self._made.items():
+            name = old.name
+            if not old.is_read and self._graph.has_value(name) and self._graph.value(name) is old:
+                self._graph.erase(old)
+                self._graph.rename(new, name)
+
+
+def drop_own_metadata(graph: Graph) -> None:
+    """Remove the metadata that only qir reads, in the graph and its subgraphs."""
+    for node in walk_nodes(graph):
+        for key in [k for k in node.metadata if k.startswith(OURS)]:
+            del node.metadata[key]

@@ -1,0 +1,136 @@
+"""Reads the quantized layers out of a graph: what a backend must know of each, checked to be complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from qir.runtime.weights import quantize
+
+from qir.ir.dtypes import DType
+from qir.ir.errors import BackendError
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.quants import bias_add, is_quant, operand_precision, quantized_layers, unquantized
+from qir.ir.types import QuantParams, QuantSpec
+from qir.ir.walk import walk_nodes
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A quantized constant operand: input `index` of `reader` stands for `value` (float) under `params`."""
+
+    reader: Node
+    index: int
+    value: Value
+    params: QuantParams
+
+    def integers(self) -> npt.NDArray[np.signedinteger]:
+        """The stored integers, in the dtype of the quantization and the layout of the constant."""
+        assert self.value.constant is not None
+        return quantize(self.value.constant.array, self.params)
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """One layer that runs in integers.
+
+    `node` reads its activation, quantized by `activation`, as input 0. `last` is the node whose result is
+    dequantized: the Add of the bias behind a MatMul, otherwise `node` itself.
+    """
+
+    node: Node
+    last: Node
+    activation: QuantParams
+    weight: Operand | None
+    bias: Operand | None
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.node.name
+
+    @property
+    def dequant_scale(self) -> npt.NDArray[np.float32]:
+        """float32(scale_x * scale_w[c]): what one step of the integer result is worth, [C] or [1]."""
+        scale = self.activation.scale_array()
+        return scale if self.weight is None else scale * self.weight.params.scale_array()
+
+
+def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
+    """The quantized layers in running order.
+
+    BackendError when a quant is open (naming the layer and the pass that is missing), when a quantized layer
+    has a float weight or bias, or when a quant does something other than feed such a layer.
+    """
+    check_closed(graph)
+    layers = tuple(_read(node) for node in quantized_layers(graph))
+    known = {(layer.node, 0) for layer in layers}
+    for layer in layers:
+        known |= {(o.reader, o.index) for o in (layer.weight, layer.bias) if o is not None}
+    for node in walk_nodes(graph):
+        if not is_quant(node):
+            continue
+        stray = next((use for use in node.output.uses if use not in known), None)
+        if stray is not None or node.output.is_output:
+            reader = (
+                f"input {stray.index} of '{stray.node.name}' ({stray.node.op})" if stray else "a graph output"
+            )
+            raise BackendError(
+                f"quant '{node.name}' feeds {reader}, which no integer layer of this target explains; "
+                "insert quants with insert-quant, or write form 'qdq'"
+            )
+    return layers
+
+
+def check_closed(graph: Graph) -> None:
+    """BackendError for the first quant without a scale, naming the layer and the pass that closes it."""
+    for node in walk_nodes(graph):
+        if not is_quant(node) or isinstance(node.output.tensor.quant, QuantParams):
+            continue
+        uses, spec = node.output.uses, node.output.tensor.quant
+        layer = f"layer '{uses[0].node.name}'" if uses else f"quant '{node.name}'"
+        source = node.input(0)
+        if isinstance(spec, QuantSpec) and spec.qtype is DType.I32:
+            role, missing = "bias", "quantize-bias"
+        elif source is not None and source.constant is not None:
+            role, missing = "weight", "quantize-weights"
+        else:
+            role, missing = "input", "calibrate"
+        raise BackendError(
+            f"the {role} of {layer} is to be quantized but has no scale yet; run {missing} before writing"
+        )
+
+
+def _read(node: Node) -> QuantizedLayer:
+    add = bias_add(node)
+    weight = None if node.op == "AveragePool" else _operand(node, 1, "weight")
+    bias: Operand | None = None
+    if add is not None:
+        bias = _operand(add, 1, "bias")
+    elif weight is not None and node.input(2) is not None:
+        bias = _operand(node, 2, "bias")
+    activation = operand_precision(node, 0)
+    assert isinstance(activation, QuantParams)  # check_closed has looked
+    if len(activation.scale) != 1:
+        raise BackendError(
+            f"the input of layer '{node.name}' has {len(activation.scale)} scales; this target needs one"
+        )
+    return QuantizedLayer(node, add or node, activation, weight, bias)
+
+
+def _operand(reader: Node, index: int, role: str) -> Operand:
+    value, params = reader.input(index), operand_precision(reader, index)
+    if value is None or not isinstance(params, QuantParams):
+        raise BackendError(
+            f"layer '{reader.name}' ({reader.op}) has a quantized input but its {role} is float; "
+            "quantize both or neither (insert-quant does)"
+        )
+    source = unquantized(value)
+    if source.constant is None:
+        raise BackendError(
+            f"the {role} '{source.name}' of layer '{reader.name}' is computed at run time; "
+            "skip that layer in insert-quant"
+        )
+    return Operand(reader, index, source, params)
