@@ -1,0 +1,23 @@
+"""The ONNX door: models come in as graphs and go out as files, unchanged in meaning."""
+
+from qir.frontends.onnx.files import (
+    EXTERNAL_BYTES,
+    check_writable,
+    constant_bytes,
+    model_files,
+    save_model,
+)
+from qir.frontends.onnx.infer import infer_types
+from qir.frontends.onnx.source import read_model
+from qir.frontends.onnx.writer import to_model
+
+__all__ = [
+    "EXTERNAL_BYTES",
+    "check_writable",
+    "constant_bytes",
+    "infer_types",
+    "model_files",
+    "read_model",
+    "save_model",
+    "to_model",
+]

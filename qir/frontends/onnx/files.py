@@ -1,0 +1,137 @@
+"""Saves a graph as an ONNX file, with its large constants in a second file beside it when one file cannot hold them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import onnx
+
+from qir.frontends.onnx.external import location_of
+from qir.frontends.onnx.order import subgraphs
+from qir.frontends.onnx.tensors import describe_tensor, little_endian, write_tensor
+from qir.frontends.onnx.writer import Quants, build_model
+from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
+from qir.ir.errors import ConfigError
+from qir.ir.graph import Graph
+
+EXTERNAL_BYTES = 2**31 - 2**26
+"""Constants of more bytes than this do not fit into one protobuf (2 GB) beside the nodes."""
+_SMALL = 1024  # bytes; smaller constants stay in the model, where shape inference and people can see them
+_PAGE = 4096  # large tensors start at pages, so that they can be mapped
+_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+
+
+def save_model(
+    graph: Graph,
+    path: str | Path,
+    *,
+    external_bytes: int = EXTERNAL_BYTES,
+    quants: Quants = "refuse",
+    taps: Sequence[str] = (),
+) -> None:
+    """Write `graph` as the ONNX file `path`; it appears whole or not at all.
+
+    Where the constants take more than `external_bytes`, those over 1 KB go into `<path>.data`. Raises ConfigError
+    when the folder is missing or not writable, and as `to_model` does.
+    """
+    target = Path(path)
+    check_writable(target)
+    if constant_bytes(graph) <= external_bytes:
+        model = build_model(graph, quants, taps, write_tensor)
+        with _aside(target) as file:
+            file.write(model.SerializeToString(deterministic=True))
+        return
+    beside = target.with_name(f"{target.name}.data")
+    with _aside(beside) as data:
+        model = build_model(graph, quants, taps, _External(data, beside.name).store)
+    with _aside(target) as file:
+        file.write(model.SerializeToString(deterministic=True))
+
+
+def check_writable(path: Path) -> None:
+    """Raise ConfigError unless a file of that path can be written: before the work, not after it."""
+    folder = path.parent
+    if path.is_dir():
+        raise ConfigError(f"'{path}' is a folder; name a file to write")
+    if not folder.is_dir():
+        raise ConfigError(
+            f"the folder '{folder}' to write '{path.name}' into does not exist; create it first"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"the folder '{folder}' to write '{path.name}' into is read-only")
+
+
+def model_files(path: str | Path) -> tuple[Path, ...]:
+    """The files that make up the model `path`, itself first: what a command must not overwrite."""
+    model = onnx.load(path, load_external_data=False)
+    folder = Path(path).parent
+    locations = dict.fromkeys(location_of(t) for t in _tensors(model.graph) if t.data_location == _EXTERNAL)
+    return (Path(path), *(folder / location for location in locations))
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for item in node.attribute:
+            yield item.t
+            yield from item.tensors
+        for inner in subgraphs(node):
+            yield from _tensors(inner)
+
+
+def constant_bytes(graph: Graph) -> int:
+    """Bytes that the constants of a graph and of its subgraphs take (strings not counted)."""
+    total = sum(
+        v.constant.data.nbytes for v in graph.constants if v.constant and v.constant.dtype is not DType.STR
+    )
+    return total + sum(constant_bytes(inner) for node in graph.nodes for inner in node.subgraphs)
+
+
+class _External:
+    """Appends the data of large constants to one file."""
+
+    def __init__(self, file: IO[bytes], location: str) -> None:
+        self._file, self._location = file, location
+        self._written: dict[int, tuple[Constant, int]] = {}  # one constant may be held by several values
+
+    def store(self, constant: Constant, proto: onnx.TensorProto, name: str) -> None:
+        """Fill `proto`, with the data in the file unless they are small or strings."""
+        if constant.dtype is DType.STR or constant.data.nbytes <= _SMALL:
+            write_tensor(constant, proto, name)
+            return
+        describe_tensor(constant, proto, name)
+        if id(constant) not in self._written:
+            self._written[id(constant)] = (constant, self._append(constant))
+        offset = self._written[id(constant)][1]
+        proto.data_location = _EXTERNAL
+        for key, value in (
+            ("location", self._location),
+            ("offset", str(offset)),
+            ("length", str(constant.data.nbytes)),
+        ):
+            proto.external_data.add(key=key, value=value)
+
+    def _append(self, constant: Constant) -> int:
+        self._file.write(bytes(-self._file.tell() % _PAGE))
+        offset = self._file.tell()
+        self._file.write(memoryview(little_endian(constant).reshape(-1)).cast("B"))
+        return offset
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[IO[bytes]]:
+    """A file to write that becomes `target` at the end, unless something fails before."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            yield file
+        os.replace(aside, target)
+    except OSError as error:
+        raise ConfigError(f"'{target}' cannot be written: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
