@@ -1,0 +1,229 @@
+"""Calibration methods: pure functions from the statistics of a tensor to its scale and zero point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.ir.errors import CalibrationError, ConfigError, did_you_mean
+from qir.ir.types import QuantParams, QuantSpec
+from qir.runtime.density import Density, density_of
+from qir.runtime.kernels import flat_floats, ifmr_loss, ifmr_loss_density, round_half_even
+from qir.runtime.kernels.ranges import finite_range
+from qir.runtime.scales import (
+    FLT_EPSILON,
+    checked,
+    params_of_range,
+    signed_range,
+    symmetric_bound_and_steps,
+    without_tiny,
+    zero_point_of,
+)
+from qir.runtime.statistics import TensorStatistics
+
+F32 = npt.NDArray[np.float32]
+
+
+class CalibrationMethod(Protocol):
+    """What `calibrate` needs of a method: options are the fields of a frozen dataclass."""
+
+    name: ClassVar[str]
+
+    def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
+        """Scale and zero point for a tensor with these statistics; CalibrationError when there are none."""
+
+
+def closed_without_scale(spec: QuantSpec) -> QuantParams | None:
+    """Params of a spec that needs no statistics (float16, float32), else None; refuses per-channel specs."""
+    if spec.qtype.is_float:
+        return QuantParams(spec)
+    if spec.axis is not None:
+        raise ConfigError(
+            f"activations are quantized per tensor, but the spec has channel axis {spec.axis}; use axis None"
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """The whole range of the data (specification D.1)."""
+
+    name: ClassVar[str] = "min-max"
+
+    def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
+        """Close `spec` by minimum and maximum."""
+        return closed_without_scale(spec) or params_of_range(statistics.minimum, statistics.maximum, spec)
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """The range without the outermost part on each side: `percentile` is the fraction of all elements up to
+    which.
+
+    Of L elements the k-th largest and the k-th smallest are taken, k = L - int(percentile * L), as IFMR does;
+    exact while the statistics keep the values, otherwise within one bin of the histogram.
+    """
+
+    percentile: float = 0.9999
+    name: ClassVar[str] = "percentile"
+
+    def __post_init__(self) -> None:
+        _check_percentile("percentile", self.percentile)
+
+    def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
+        """Close `spec` by the range between the two percentiles."""
+        known = closed_without_scale(spec)
+        if known is not None:
+            return known
+        rank = outermost_rank(self.percentile, statistics.count)
+        return params_of_range(statistics.nth_smallest(rank), statistics.nth_largest(rank), spec)
+
+
+@dataclass(frozen=True)
+class Ifmr:
+    """AMCT's IFMR (specification D.3, M): among ranges whose end moves, the one with the least squared error.
+
+    The end of the range (both ends when symmetric) is tried at `start`, `start + step`, … below `end` times
+    the percentile of the data; the first candidate of least error wins.
+    """
+
+    max_percentile: float = 0.999999
+    min_percentile: float = 0.999999
+    start: float = 0.7
+    end: float = 1.3
+    step: float = 0.01
+    name: ClassVar[str] = "ifmr"
+
+    def __post_init__(self) -> None:
+        _check_percentile("max_percentile", self.max_percentile)
+        _check_percentile("min_percentile", self.min_percentile)
+        if not (0 < self.start < self.end and self.step > 0):
+            raise ConfigError(
+                "ifmr needs 0 < start < end and step > 0, not "
+                f"start={self.start}, end={self.end}, step={self.step}"
+            )
+
+    def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
+        """Close `spec` by the best candidate: exactly AMCT's while values are kept, else by the histogram."""
+        known = closed_without_scale(spec)
+        if known is not None:
+            return known
+        low = statistics.nth_smallest(outermost_rank(self.min_percentile, statistics.count))
+        high = statistics.nth_largest(outermost_rank(self.max_percentile, statistics.count))
+        candidates = ifmr_candidates(self, low, high, spec)
+        values = statistics.values
+        if values is not None:
+            return candidates.choose(ifmr_loss(values, *candidates.ranges))
+        return candidates.choose(
+            _density_loss(
+                density_of(statistics.histogram, statistics.minimum, statistics.maximum), candidates
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of one IFMR search: scale and clipping range of each; `minimum` gives the offset."""
+
+    spec: QuantSpec
+    scale: F32
+    low: F32
+    high: F32
+    minimum: np.float32
+
+    @property
+    def ranges(self) -> tuple[F32, F32, F32]:
+        """(scale, low, high): the arguments of the loss."""
+        return self.scale, self.low, self.high
+
+    def choose(self, loss: npt.NDArray[np.float64]) -> QuantParams:
+        """Params of the first candidate with the least loss; one that is not finite never wins."""
+        best = int(np.argmin(np.where(np.isfinite(loss), loss, np.inf)))
+        scale = self.scale[best]
+        if self.spec.symmetric:
+            return checked(self.spec, scale, 0)
+        offset = -round_half_even(self.minimum / scale) + signed_range(self.spec.qtype)[0]
+        return checked(self.spec, scale, zero_point_of(offset, self.spec.qtype))
+
+
+def ifmr_exact(data: npt.NDArray[Any], spec: QuantSpec, method: Ifmr | None = None) -> QuantParams:
+    """IFMR on raw data of any shape, the exact algorithm of AMCT; CalibrationError when data are empty or not
+    finite.
+
+    float16 spec and the like close without looking at the data.
+    """
+    options = method or Ifmr()
+    known = closed_without_scale(spec)
+    if known is not None:
+        return known
+    values = flat_floats(data)
+    if values.size == 0:
+        raise CalibrationError("no calibration data; give at least one element")
+    finite_range(values)
+    low_rank = outermost_rank(options.min_percentile, values.size)
+    high_rank = values.size + 1 - outermost_rank(options.max_percentile, values.size)
+    low, high = np.partition(values, [low_rank - 1, high_rank - 1])[[low_rank - 1, high_rank - 1]].tolist()
+    candidates = ifmr_candidates(options, low, high, spec)
+    return candidates.choose(ifmr_loss(values, *candidates.ranges))
+
+
+def ifmr_candidates(method: Ifmr, low: float, high: float, spec: QuantSpec) -> Candidates:
+    """The candidates for data between two percentiles, in AMCT's float32 arithmetic."""
+    minimum, maximum = min(np.float32(low), np.float32(0)), max(np.float32(high), np.float32(0))
+    ratios = search_ratios(method.start, method.end, method.step)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if spec.symmetric:
+            bound, steps = symmetric_bound_and_steps(np.asarray([minimum]), np.asarray([maximum]), spec.qtype)
+            ends = ratios * bound
+            starts, scale = -ends, ends / steps
+        else:
+            qmin, qmax = signed_range(spec.qtype)
+            ends = ratios * maximum
+            starts, scale = np.full_like(ends, minimum), (ends - minimum) / np.float32(qmax - qmin)
+    return Candidates(spec, without_tiny(scale), starts, ends, minimum)
+
+
+def search_ratios(start: float, end: float, step: float) -> F32:
+    """The ratios start, start + step, … below end, with the roundings of torch.arange in float32
+    (specification M).
+
+    It works in blocks of 8: a block's base is rounded to float32, its elements are sums in float64 from
+    there.
+    """
+    # Rounding to 6 digits keeps (1.3 - 0.7) / 0.01 = 60.00000000000001 from becoming 61 candidates.
+    count = max(math.ceil(round((end - start) / step, 6)), 1)
+    index = np.arange(count)
+    base = (start + (index - index % 8) * step).astype(np.float32)
+    return (base.astype(np.float64) + (index % 8) * step).astype(np.float32)
+
+
+def outermost_rank(percentile: float, count: int) -> int:
+    """k such that the k-th largest of `count` elements bounds the fraction `percentile` of them."""
+    return 1 if 1 - percentile < FLT_EPSILON else max(count - int(percentile * count), 1)
+
+
+def method_named(name: str) -> CalibrationMethod:
+    """A method with default options by its name; ConfigError with the nearest names when there is none."""
+    methods: dict[str, CalibrationMethod] = {m.name: m for m in (MinMax(), Percentile(), Ifmr())}
+    if name not in methods:
+        raise ConfigError(
+            f"unknown calibration method {name!r}{did_you_mean(name, methods)} (known: {', '.join(methods)})"
+        )
+    return methods[name]
+
+
+def _density_loss(density: Density, candidates: Candidates) -> npt.NDArray[np.float64]:
+    loss = ifmr_loss_density(density.edges, density.density, *candidates.ranges)
+    for value, count in density.points:
+        loss = loss + count * ifmr_loss(np.asarray([value], np.float32), *candidates.ranges)
+    return loss
+
+
+def _check_percentile(option: str, value: float) -> None:
+    if not 0.5 < value <= 1:
+        hint = f"; for {value} % write {value / 100}" if 50 < value <= 100 else ""
+        raise ConfigError(f"{option} must be a fraction above 0.5 and at most 1, not {value}{hint}")

@@ -1,0 +1,55 @@
+"""The kernels once more in plain numpy: the definition of what they compute, and the tests' oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.runtime.kernels.rounding import LANES
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+
+
+def quantize_rows(
+    x: F32, scale: F32, zero_point: F32, qmin: float, qmax: float, reciprocal: bool, out: F32
+) -> None:
+    """Integers of each row of x [C, n] by its own scale and zero point, as float32 numbers, into out."""
+    step, zero = scale[:, None], zero_point[:, None]
+    with np.errstate(all="ignore"):
+        ratio = x * (np.float32(1) / step) if reciprocal else x / step
+    out[...] = np.clip(np.rint(ratio) + zero, np.float32(qmin), np.float32(qmax))
+
+
+def fake_quantize_rows(
+    x: F32, scale: F32, zero_point: F32, qmin: float, qmax: float, reciprocal: bool, out: F32
+) -> None:
+    """`(q - zero_point) * scale` of each row of x [C, n], into out."""
+    quantize_rows(x, scale, zero_point, qmin, qmax, reciprocal, out)
+    out[...] = (out - zero_point[:, None]) * scale[:, None]
+
+
+def _lane_sum(terms: F64) -> float:
+    """Element i adds to partial sum i mod LANES, and these add up from first to last."""
+    padded = np.zeros(-(-max(terms.size, 1) // LANES) * LANES)
+    padded[: terms.size] = terms
+    lanes = np.add.accumulate(padded.reshape(-1, LANES), axis=0)[-1]
+    return float(np.add.accumulate(lanes)[-1])
+
+
+def ifmr_loss_values(x: F32, scale: F32, low: F32, high: F32, loss: F64) -> None:
+    """Sum of squared errors of x under each candidate (scale, low, high)."""
+    for j, (step, lo, hi) in enumerate(zip(scale, low, high, strict=True)):
+        with np.errstate(all="ignore"):
+            error = np.rint(np.clip(x, lo, hi) / step) * step - x
+            loss[j] = _lane_sum((error * error).astype(np.float64))
+
+
+def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32, loss: F64) -> None:
+    """The same loss of data spread evenly between edges, by the antiderivative of the squared error."""
+    for j, step in enumerate(scale.astype(np.float64)):
+        t = edges / step
+        q = np.rint(np.clip(t, low[j] / step, high[j] / step))
+        d = t - q
+        f = q / 12.0 + d * d * d / 3.0
+        loss[j] = _lane_sum(density * np.diff(f)) * step * step * step

@@ -1,0 +1,86 @@
+"""Scale and zero point of a range: AMCT's arithmetic (specification D.1), every operation in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.ir.dtypes import DType
+from qir.ir.errors import CalibrationError
+from qir.ir.types import QuantParams, QuantSpec
+from qir.runtime.kernels import round_half_even
+
+FLT_EPSILON = np.finfo(np.float32).eps
+"""Scales below this become 1.0, which quantizes (all but) zero data to the zero point."""
+
+F32 = npt.NDArray[np.float32]
+
+
+def signed_range(qtype: DType) -> tuple[int, int]:
+    """(qmin, qmax) of the signed integer type as wide as `qtype`."""
+    half = 1 << (qtype.bits - 1)
+    return -half, half - 1
+
+
+def symmetric_bound_and_steps(minimum: F32, maximum: F32, qtype: DType) -> tuple[F32, F32]:
+    """The largest magnitude and the number of steps that it gets.
+
+    A signed type gives 2^(n-1) steps when the largest magnitude is negative and one less otherwise; an
+    unsigned type 2^n - 1, and refuses negative data.
+    """
+    low, high = np.abs(minimum), np.abs(maximum)
+    bound = np.maximum(low, high)
+    if qtype.integer_range[0] == 0:
+        if np.any(minimum < 0):
+            raise CalibrationError(
+                f"symmetric {qtype.value} cannot hold negative values "
+                f"(the smallest is {float(np.min(minimum))!r}); use an asymmetric or a signed type"
+            )
+        return bound, np.full_like(bound, qtype.integer_range[1])
+    qmin, qmax = signed_range(qtype)
+    return bound, np.where(high < low, np.float32(-qmin), np.float32(qmax))
+
+
+def without_tiny(scale: F32) -> F32:
+    """Scales with those below FLT_EPSILON replaced by 1.0."""
+    return np.where(scale < FLT_EPSILON, np.float32(1), scale).astype(np.float32)
+
+
+def zero_point_of(offset: npt.ArrayLike, qtype: DType) -> npt.NDArray[np.int64]:
+    """Zero points from offsets of the signed type: shifted for an unsigned one, clipped to its range."""
+    qmin, qmax = qtype.integer_range
+    shifted = np.asarray(offset, np.float64).astype(np.int64) + (qmin - signed_range(qtype)[0])
+    return np.clip(shifted, qmin, qmax)
+
+
+def checked(spec: QuantSpec, scale: npt.ArrayLike, zero_point: npt.ArrayLike) -> QuantParams:
+    """`spec` closed by scales; CalibrationError when one or its inverse is not a positive finite float32."""
+    scales = np.atleast_1d(np.asarray(scale, np.float32))
+    with np.errstate(all="ignore"):
+        usable = np.isfinite(scales) & np.isfinite(np.float32(1) / scales) & (scales > 0)
+    if not usable.all():
+        raise CalibrationError(
+            f"the range of the data gives scale {float(scales[~usable][0])!r}, which float32 cannot use; "
+            "normalize the data or leave the layer in float"
+        )
+    return QuantParams.of(spec, scales, zero_point)
+
+
+def params_of_range(minimum: npt.ArrayLike, maximum: npt.ArrayLike, spec: QuantSpec) -> QuantParams:
+    """Close `spec` for data in [minimum, maximum]: numbers, or one entry per channel.
+
+    Asymmetric ranges are widened to contain 0. Scales below FLT_EPSILON become 1.0.
+    """
+    low = np.atleast_1d(np.asarray(minimum, np.float32))
+    high = np.atleast_1d(np.asarray(maximum, np.float32))
+    if spec.symmetric:
+        bound, steps = symmetric_bound_and_steps(low, high, spec.qtype)
+        return checked(spec, without_tiny(bound / steps), 0)
+    low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
+    qmin, qmax = signed_range(spec.qtype)
+    with np.errstate(over="ignore"):
+        scale = (high - low) / np.float32(qmax - qmin)
+    tiny = scale < FLT_EPSILON
+    scale = without_tiny(scale)
+    offset = np.where(tiny, np.float32(qmin), round_half_even(np.float32(qmin) - low / scale))
+    return checked(spec, scale, zero_point_of(offset, spec.qtype))

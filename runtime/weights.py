@@ -1,0 +1,82 @@
+"""Weights and biases: their scales (AMCT's ARQ), their integers, and their fake-quantized values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.ir.dtypes import DType
+from qir.ir.errors import ModelError, PassError
+from qir.ir.types import QuantParams, QuantSpec
+from qir.runtime import kernels
+from qir.runtime.channels import channels_back, channels_first
+from qir.runtime.scales import params_of_range
+
+F32 = npt.NDArray[np.float32]
+
+
+def arq(weights: npt.NDArray[Any], spec: QuantSpec, name: str = "the weights") -> QuantParams:
+    """Close `spec` by the range of each channel of float weights (specification D.2).
+
+    An all-zero channel gets scale 1.0. ModelError, naming the tensor by `name`, when the weights are empty,
+    not floating point, or not finite; PassError when the spec does not fit the shape.
+    """
+    if not np.issubdtype(weights.dtype, np.floating):
+        raise ModelError(f"{name}: weights must be floating point, not {weights.dtype}")
+    if weights.size == 0:
+        raise ModelError(f"{name}: weights of shape {list(weights.shape)} are empty")
+    rows = channels_first(weights.astype(np.float32, copy=False), spec)
+    bad = rows.size - int(np.count_nonzero(np.isfinite(rows)))
+    if bad:
+        raise ModelError(
+            f"{name}: {bad} of {rows.size} weights are NaN or infinite; "
+            "repair the model or leave the layer in float"
+        )
+    return params_of_range(rows.min(axis=1), rows.max(axis=1), spec)
+
+
+def quantize(
+    array: npt.NDArray[Any], params: QuantParams, *, reciprocal: bool = False
+) -> npt.NDArray[np.signedinteger[Any] | np.unsignedinteger[Any] | np.floating[Any]]:
+    """The stored values of an array under closed params, in the shape of the array.
+
+    Types below 8 bits come in int8 or uint8, one element each. float16 and float32 params are casts.
+    `reciprocal` multiplies by float32 1/scale as Ascend does, instead of dividing. int32 (bias) divides in
+    float32 as AMCT does, and rounds and clips in float64. PassError when the number of scales does not fit
+    the shape.
+    """
+    qtype = params.spec.qtype
+    if qtype.is_float:
+        return array.astype(_storage(qtype))
+    rows, scale, zero_point = _rows(array, params)
+    stored = kernels.quantize(rows, scale, zero_point, qtype, reciprocal=reciprocal)
+    return channels_back(stored, array.shape, params.spec)
+
+
+def fake_quantize(array: npt.NDArray[Any], params: QuantParams, *, reciprocal: bool = False) -> F32:
+    """The float32 numbers that the stored values stand for: (q - zero_point) * scale, in the array's shape."""
+    qtype = params.spec.qtype
+    if qtype.is_float:
+        return array.astype(_storage(qtype)).astype(np.float32)
+    rows, scale, zero_point = _rows(array, params)
+    result = kernels.fake_quantize(rows, scale, zero_point, qtype, reciprocal=reciprocal)
+    return channels_back(result, array.shape, params.spec)
+
+
+def _rows(array: npt.NDArray[Any], params: QuantParams) -> tuple[F32, F32, npt.NDArray[np.int64]]:
+    rows = channels_first(array.astype(np.float32, copy=False), params.spec)
+    scale, zero_point = params.scale_array(), params.zero_point_array()
+    if scale.size != rows.shape[0]:
+        raise PassError(
+            f"{scale.size} scales for a tensor of shape {list(array.shape)}, "
+            f"which has {rows.shape[0]} channels"
+        )
+    return rows, scale, zero_point
+
+
+def _storage(qtype: DType) -> np.dtype[Any]:
+    if qtype.numpy is None:
+        raise PassError(f"{qtype.value} has no numpy type to cast to")
+    return qtype.numpy
