@@ -110,7 +110,7 @@ class StoredConstants:
         """Erase the floats that nobody reads any more; the first integers made of each take over its name."""
         for (old, _), new in self._made.items():
             name = old.name
-            if not old.is_read and self._graph.has_value(name) and self._graph.value(name) is old:
+            if self._graph.owns(old) and not old.is_read:
                 self._graph.erase(old)
                 self._graph.rename(new, name)
 

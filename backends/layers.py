@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qir.runtime.weights import quantize
 
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
@@ -15,6 +15,7 @@ from qir.ir.node import Node, Value
 from qir.ir.quants import bias_add, is_quant, operand_precision, quantized_layers, unquantized
 from qir.ir.types import QuantParams, QuantSpec
 from qir.ir.walk import walk_nodes
+from qir.runtime.weights import quantize
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Operand:
     value: Value
     params: QuantParams
 
-    def integers(self) -> npt.NDArray[np.signedinteger]:
+    def integers(self) -> npt.NDArray[Any]:
         """The stored integers, in the dtype of the quantization and the layout of the constant."""
         assert self.value.constant is not None
         return quantize(self.value.constant.array, self.params)

@@ -72,7 +72,7 @@ class _Folded:
         """Let a constant whose original is no longer read take over its name; True when anything changed."""
         for (old, _), new in self._made.items():
             name = old.name
-            if not old.is_read and self._graph.has_value(name) and self._graph.value(name) is old:
+            if self._graph.owns(old) and not old.is_read:
                 self._graph.erase(old)
                 self._graph.rename(new, name)
         return self.changed

@@ -1,0 +1,163 @@
+"""The form `qdq` of the fake-quant graph: QuantizeLinear and DequantizeLinear, the portable form of ONNX.
+
+    activation: x -> QuantizeLinear -> DequantizeLinear -> reader
+    weight:     integers -> DequantizeLinear -> reader            (int8, per channel along the weight's axis)
+    bias:       integers -> DequantizeLinear -> reader            (int32, scale = scale_x * scale_w)
+
+Weights of a grouped ConvTranspose, [Cin, Cout/groups, k…], have Cout scales but no axis of Cout entries: they
+are stored Cout-first, dequantized along axis 0 and brought back by Reshape and Transpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.backends.integers import StoredConstants, drop_own_metadata
+from qir.backends.layers import Operand, check_closed
+from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
+from qir.ir.errors import BackendError
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.quants import is_quant
+from qir.ir.types import QuantParams, TensorType
+
+PER_CHANNEL_SINCE = 13
+"""The opset in which DequantizeLinear got an axis."""
+SHORT_SINCE = 21
+"""The opset in which QuantizeLinear learned 16-bit integers."""
+_TYPES = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)
+
+
+def needed_opset(graph: Graph) -> int:
+    """The lowest opset in which this graph can be written."""
+    wide = any(
+        is_quant(n) and _params(n).spec.qtype in (DType.I16, DType.U16) and n.output.is_read
+        for n in graph.nodes
+    )
+    return SHORT_SINCE if wide else PER_CHANNEL_SINCE
+
+
+def lower(graph: Graph) -> Graph:
+    """A closed graph of `needed_opset` or later in this form; BackendError when a quant is open."""
+    check_closed(graph)
+    lowered = graph.clone()
+    constants = StoredConstants(lowered)
+    for node in lowered.nodes:
+        if is_quant(node):
+            _lower_quant(lowered, node, constants)
+    constants.finish()
+    drop_own_metadata(lowered)
+    return lowered
+
+
+def _params(node: Node) -> QuantParams:
+    params = node.output.tensor.quant
+    assert isinstance(params, QuantParams)  # check_closed has looked
+    if params.spec.qtype not in _TYPES:
+        raise BackendError(
+            f"quant '{node.name}' asks for {params.spec.qtype.value}, which form 'qdq' does not write; "
+            f"it writes {', '.join(t.value for t in _TYPES)}"
+        )
+    return params
+
+
+def _lower_quant(graph: Graph, node: Node, constants: StoredConstants) -> None:
+    params, source = _params(node), node.inputs[0]
+    assert source is not None
+    if source.constant is None:
+        readers = node.output.uses
+        layer = readers[0].node.name if readers else node.name
+        result = _activation(graph, node, layer, source, params)
+    else:
+        result = _constant(graph, node, source, params, constants)
+    graph.replace(node.output, result)
+    graph.erase(node)
+
+
+def _activation(graph: Graph, node: Node, layer: str, source: Value, params: QuantParams) -> Value:
+    factors = _factors(graph, f"{layer}.quantize", params)
+    kind = TensorType(params.spec.qtype, source.tensor.shape)
+    stored = _add(graph, node, "QuantizeLinear", f"{layer}.quantize", [source, *factors], kind, params)
+    return _add(
+        graph, node, "DequantizeLinear", f"{layer}.dequantize", [stored, *factors], source.tensor, params
+    )
+
+
+def _constant(
+    graph: Graph, node: Node, source: Value, params: QuantParams, constants: StoredConstants
+) -> Value:
+    assert source.constant is not None
+    operand, shape = Operand(node, 0, source, params), source.constant.shape
+    name = f"{source.name}.dequantize"
+    grouped = params.spec.groups > 1
+    stored = constants.get(operand, lambda q: _output_first(q, params.spec.groups) if grouped else q)
+    factors = _factors(graph, name, params)
+    kind = TensorType(source.tensor.dtype, stored.tensor.shape)
+    result = _add(graph, node, "DequantizeLinear", name, [stored, *factors], kind, params)
+    return _input_first(graph, node, result, shape, params.spec.groups) if grouped else result
+
+
+def _factors(graph: Graph, prefix: str, params: QuantParams) -> list[Value]:
+    """Scale and zero point: scalars, or vectors along the channel axis."""
+    kind = params.spec.qtype.numpy
+    assert kind is not None  # _TYPES are all known to numpy
+    scale, zero = params.scale_array(), params.zero_point_array().astype(kind)
+    if params.spec.axis is None:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    return [graph.constant(scale, f"{prefix}.scale"), graph.constant(zero, f"{prefix}.zero_point")]
+
+
+def _add(
+    graph: Graph,
+    before: Node,
+    op: str,
+    name: str,
+    inputs: Sequence[Value],
+    kind: TensorType,
+    params: QuantParams,
+) -> Value:
+    axis = None if params.spec.axis is None else 0 if params.spec.groups > 1 else params.spec.axis
+    node = graph.add(
+        op,
+        inputs,
+        name=graph.unique_node_name(name),
+        outputs=[graph.unique_value_name(f"{name}.output0")],
+        types=[kind],
+        attributes={} if axis is None else {"axis": axis},
+        before=before,
+    )
+    return node.output
+
+
+def _output_first(weight: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
+    """[Cin, Cout/groups, k…] as [Cout, Cin/groups, k…]: channel g * Cout/groups + j is index j of block g."""
+    blocks = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    return np.ascontiguousarray(blocks.reshape(-1, *blocks.shape[2:]))
+
+
+def _input_first(graph: Graph, before: Node, value: Value, shape: tuple[int, ...], groups: int) -> Value:
+    """The inverse of `_output_first`, in nodes; `shape` is the layout of ConvTranspose."""
+    split = (groups, shape[1], shape[0] // groups, *shape[2:])
+    swapped = (0, 2, 1, *range(3, len(split)))
+    steps = (
+        ("Reshape", "split", np.array(split), split, None),
+        ("Transpose", "swap", None, tuple(split[i] for i in swapped), swapped),
+        ("Reshape", "merge", np.array(shape), shape, None),
+    )
+    for op, part, target, result, perm in steps:
+        name = graph.unique_node_name(f"{value.name}.{part}")
+        extra = [] if target is None else [graph.constant(Constant.of(np.asarray(target)), f"{name}.shape")]
+        value = graph.add(
+            op,
+            [value, *extra],
+            name=name,
+            types=[TensorType(value.tensor.dtype, result)],
+            attributes={} if perm is None else {"perm": perm},
+            before=before,
+        ).output
+    return value

@@ -1,0 +1,33 @@
+"""Runs a written model file as a user would: ONNX Runtime opens the path itself, external data included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime as ort
+
+from qir.ir.errors import ModelError
+
+
+class ModelFile:
+    """A model file opened in ONNX Runtime; ModelError when it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        self._path = path
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
+            raise ModelError(f"ONNX Runtime cannot load '{path.name}': {error}") from error
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Outputs by name; ModelError when the run fails."""
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        except Exception as error:  # as above
+            raise ModelError(f"ONNX Runtime cannot run '{self._path.name}': {error}") from error
