@@ -3,58 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import onnx
 
 from qir.frontends.onnx.external import ExternalData
-from qir.frontends.onnx.tensors import read_sparse, read_tensor, write_tensor
+from qir.frontends.onnx.tensors import read_sparse, read_tensor, write_sparse, write_tensor
 from qir.frontends.onnx.types import read_type, write_type
 from qir.ir.constant import Constant
 from qir.ir.errors import ModelError
 from qir.ir.graph import Graph
 from qir.ir.node import Attribute, EmptyList
-from qir.ir.types import MapType, OptionalType, SequenceType, SparseTensorType, TensorType
+from qir.ir.types import MapType, OptionalType, SequenceType, SparseTensorType, TensorType, Type
 
-FLOAT, INT, STRING, TENSOR, GRAPH, SPARSE_TENSOR, TYPE_PROTO = 1, 2, 3, 4, 5, 11, 13
-FLOATS, INTS, STRINGS, TENSORS, GRAPHS, SPARSE_TENSORS, TYPE_PROTOS = 6, 7, 8, 9, 10, 12, 14
-"""AttributeProto.AttributeType numbers."""
-
+_Kind = onnx.AttributeProto
 _FIELDS = {
-    "f": FLOAT,
-    "i": INT,
-    "s": STRING,
-    "t": TENSOR,
-    "g": GRAPH,
-    "sparse_tensor": SPARSE_TENSOR,
-    "tp": TYPE_PROTO,
-    "floats": FLOATS,
-    "ints": INTS,
-    "strings": STRINGS,
-    "tensors": TENSORS,
-    "graphs": GRAPHS,
-    "sparse_tensors": SPARSE_TENSORS,
-    "type_protos": TYPE_PROTOS,
+    "f": _Kind.FLOAT,
+    "i": _Kind.INT,
+    "s": _Kind.STRING,
+    "t": _Kind.TENSOR,
+    "g": _Kind.GRAPH,
+    "sparse_tensor": _Kind.SPARSE_TENSOR,
+    "tp": _Kind.TYPE_PROTO,
+    "floats": _Kind.FLOATS,
+    "ints": _Kind.INTS,
+    "strings": _Kind.STRINGS,
+    "tensors": _Kind.TENSORS,
+    "graphs": _Kind.GRAPHS,
+    "sparse_tensors": _Kind.SPARSE_TENSORS,
+    "type_protos": _Kind.TYPE_PROTOS,
 }
-SPARSE_KINDS = (SPARSE_TENSOR, SPARSE_TENSORS)
+SPARSE_KINDS = (_Kind.SPARSE_TENSOR, _Kind.SPARSE_TENSORS)
 _EMPTY = {
-    FLOATS: "floats",
-    INTS: "ints",
-    STRINGS: "strings",
-    TENSORS: "tensors",
-    GRAPHS: "graphs",
-    SPARSE_TENSORS: "sparse_tensors",
-    TYPE_PROTOS: "types",
+    _Kind.FLOATS: "floats",
+    _Kind.INTS: "ints",
+    _Kind.STRINGS: "strings",
+    _Kind.TENSORS: "tensors",
+    _Kind.GRAPHS: "graphs",
+    _Kind.SPARSE_TENSORS: "sparse_tensors",
+    _Kind.TYPE_PROTOS: "types",
 }
 _KINDS = {word: kind for kind, word in _EMPTY.items()}
-_TYPES = (TensorType, SparseTensorType, SequenceType, OptionalType, MapType)
+T = TypeVar("T")
+_TEXTS: tuple[type[str | bytes], ...] = (str, bytes)
+_NUMBERS: tuple[type[float], ...] = (float, int)
+_TYPES: tuple[type[Type], ...] = (TensorType, SparseTensorType, SequenceType, OptionalType, MapType)
 
 
-def kind_of(proto: onnx.AttributeProto) -> int:
-    """The kind of an attribute; where the model leaves it out, as old exporters do, that of the field in use."""
+def kind_of(proto: onnx.AttributeProto) -> onnx.AttributeProto.AttributeType:
+    """The kind of an attribute; where the model leaves it out, as old ones do, that of the field in use."""
     if proto.type:
-        return int(proto.type)
-    return next((_FIELDS[f.name] for f, _ in proto.ListFields() if f.name in _FIELDS), INTS)
+        return proto.type
+    return next((_FIELDS[f.name] for f, _ in proto.ListFields() if f.name in _FIELDS), _Kind.INTS)
 
 
 def read_attribute(
@@ -67,42 +68,42 @@ def read_attribute(
     kind = kind_of(proto)
     if kind in _EMPTY:
         return _read_list(proto, kind, place, external, read_graph)
-    if kind == FLOAT:
+    if kind == _Kind.FLOAT:
         return proto.f
-    if kind == INT:
+    if kind == _Kind.INT:
         return proto.i
-    if kind == STRING:
+    if kind == _Kind.STRING:
         return _text(proto.s)
-    if kind == TENSOR:
+    if kind == _Kind.TENSOR:
         return read_tensor(proto.t, place, external)
-    if kind == GRAPH:
+    if kind == _Kind.GRAPH:
         return read_graph(proto.g)
-    if kind == SPARSE_TENSOR:
+    if kind == _Kind.SPARSE_TENSOR:
         return read_sparse(proto.sparse_tensor, place, external)
-    if kind == TYPE_PROTO:
+    if kind == _Kind.TYPE_PROTO:
         return read_type(proto.tp, place)
     raise ModelError(f"{place} is of kind number {kind}, which ONNX does not define")
 
 
 def _read_list(
     proto: onnx.AttributeProto,
-    kind: int,
+    kind: onnx.AttributeProto.AttributeType,
     place: str,
     external: ExternalData,
     read_graph: Callable[[onnx.GraphProto], Graph],
 ) -> Attribute:
     found: Attribute
-    if kind == FLOATS:
+    if kind == _Kind.FLOATS:
         found = tuple(proto.floats)
-    elif kind == INTS:
+    elif kind == _Kind.INTS:
         found = tuple(proto.ints)
-    elif kind == STRINGS:
+    elif kind == _Kind.STRINGS:
         found = tuple(_text(s) for s in proto.strings)
-    elif kind == TENSORS:
+    elif kind == _Kind.TENSORS:
         found = tuple(read_tensor(t, place, external) for t in proto.tensors)
-    elif kind == GRAPHS:
+    elif kind == _Kind.GRAPHS:
         found = tuple(read_graph(g) for g in proto.graphs)
-    elif kind == SPARSE_TENSORS:
+    elif kind == _Kind.SPARSE_TENSORS:
         found = tuple(read_sparse(t, place, external) for t in proto.sparse_tensors)
     else:
         found = tuple(read_type(t, place) for t in proto.type_protos)
@@ -121,25 +122,32 @@ def write_attribute(
     item: Attribute,
     proto: onnx.AttributeProto,
     write_graph: Callable[[Graph, onnx.GraphProto], None],
+    *,
+    sparse: bool = False,
 ) -> None:
-    """Fill `proto`, whose name is set, with an attribute; `write_graph` writes subgraphs."""
+    """Fill `proto`, whose name is set, with an attribute.
+
+    `write_graph` writes subgraphs; with `sparse`, tensors become sparse ones. ModelError for a list of mixed kinds.
+    """
     if isinstance(item, tuple):
-        _write_list(item, proto, write_graph)
+        _write_list(item, proto, write_graph, sparse)
     elif isinstance(item, float):
-        proto.type, proto.f = FLOAT, item
+        proto.type, proto.f = _Kind.FLOAT, item
     elif isinstance(item, int):
-        proto.type, proto.i = INT, item
+        proto.type, proto.i = _Kind.INT, item
     elif isinstance(item, (str, bytes)):
-        proto.type, proto.s = STRING, _bytes(item)
+        proto.type, proto.s = _Kind.STRING, _bytes(item)
     elif isinstance(item, Constant):
-        proto.type = TENSOR
-        write_tensor(item, proto.t)
+        proto.type = _Kind.SPARSE_TENSOR if sparse else _Kind.TENSOR
+        if sparse:
+            write_sparse(item, proto.sparse_tensor)
+        else:
+            write_tensor(item, proto.t)
     elif isinstance(item, Graph):
-        proto.type = GRAPH
+        proto.type = _Kind.GRAPH
         write_graph(item, proto.g)
     else:
-        proto.type = TYPE_PROTO
-        proto.tp.SetInParent()
+        proto.type = _Kind.TYPE_PROTO
         write_type(item, proto.tp)
 
 
@@ -147,34 +155,42 @@ def _write_list(
     items: tuple[object, ...],
     proto: onnx.AttributeProto,
     write_graph: Callable[[Graph, onnx.GraphProto], None],
+    sparse: bool,
 ) -> None:
-    first = items[0] if items else None
-    if isinstance(items, EmptyList):
-        proto.type = _KINDS.get(items.kind, INTS)
-    elif first is None or all(isinstance(x, int) for x in items):
-        proto.type = INTS
-        proto.ints.extend(x for x in items if isinstance(x, int))
-    elif isinstance(first, (int, float)):
-        proto.type = FLOATS
-        proto.floats.extend(x for x in items if isinstance(x, (int, float)))
-    elif isinstance(first, (str, bytes)):
-        proto.type = STRINGS
-        proto.strings.extend(_bytes(x) for x in items if isinstance(x, (str, bytes)))
-    elif isinstance(first, Constant):
-        proto.type = TENSORS
-        for x in items:
-            if isinstance(x, Constant):
-                write_tensor(x, proto.tensors.add())
-    elif isinstance(first, Graph):
-        proto.type = GRAPHS
-        for x in items:
-            if isinstance(x, Graph):
-                write_graph(x, proto.graphs.add())
+    if not items:
+        proto.type = _KINDS[items.kind] if isinstance(items, EmptyList) else _Kind.INTS
+    elif ints := _all(items, int):
+        proto.type = _Kind.INTS
+        proto.ints.extend(ints)
+    elif floats := _all(items, _NUMBERS):
+        proto.type = _Kind.FLOATS
+        proto.floats.extend(floats)
+    elif texts := _all(items, _TEXTS):
+        proto.type = _Kind.STRINGS
+        proto.strings.extend(_bytes(x) for x in texts)
+    elif constants := _all(items, Constant):
+        proto.type = _Kind.SPARSE_TENSORS if sparse else _Kind.TENSORS
+        for constant in constants:
+            if sparse:
+                write_sparse(constant, proto.sparse_tensors.add())
+            else:
+                write_tensor(constant, proto.tensors.add())
+    elif graphs := _all(items, Graph):
+        proto.type = _Kind.GRAPHS
+        for graph in graphs:
+            write_graph(graph, proto.graphs.add())
+    elif types := _all(items, _TYPES):
+        proto.type = _Kind.TYPE_PROTOS
+        for kind in types:
+            write_type(kind, proto.type_protos.add())
     else:
-        proto.type = TYPE_PROTOS
-        for x in items:
-            if isinstance(x, _TYPES):
-                write_type(x, proto.type_protos.add())
+        raise ModelError(f"attribute '{proto.name}' is a list of different kinds: {items!r}")
+
+
+def _all(items: tuple[object, ...], kind: type[T] | tuple[type[T], ...]) -> tuple[T, ...]:
+    """The items, when all are of one kind; otherwise none."""
+    found = tuple(x for x in items if isinstance(x, kind))
+    return found if len(found) == len(items) else ()
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -18,7 +18,7 @@ def location_of(proto: onnx.TensorProto) -> str:
 
 
 class ExternalData:
-    """Reads the external data of one model, each file mapped once; `folder` None: the model was not a file."""
+    """Reads the external data of one model, mapping each file once; no `folder`: the model was not a file."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -27,8 +27,8 @@ class ExternalData:
     def read(self, proto: onnx.TensorProto, where: str) -> npt.NDArray[np.uint8]:
         """The bytes of a tensor, memory-mapped.
 
-        Raises ModelError when the file is missing, too short, or lies outside the model's folder: a model must not
-        be able to read the machine's other files.
+        Raises ModelError when the file is missing, too short, or lies outside the model's folder: a model
+        must not be able to read the machine's other files.
         """
         location = location_of(proto)
         if self._folder is None:
@@ -66,7 +66,7 @@ class ExternalData:
 
 
 def resolve(location: str, where: str, folder: Path) -> Path:
-    """The file of a location; ModelError when it is empty or escapes the folder, also through symbolic links."""
+    """The file of a location; ModelError when it is empty or escapes the folder, also by symbolic links."""
     root = folder.resolve()
     path = (root / location).resolve()
     if not location or path == root or not path.is_relative_to(root):

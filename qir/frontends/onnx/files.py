@@ -1,4 +1,4 @@
-"""Saves a graph as an ONNX file, with its large constants in a second file beside it when one file cannot hold them."""
+"""Saves a graph as an ONNX file, with large constants in a second file when one cannot hold all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import onnx
 
 from qir.frontends.onnx.external import location_of
@@ -23,7 +24,6 @@ EXTERNAL_BYTES = 2**31 - 2**26
 """Constants of more bytes than this do not fit into one protobuf (2 GB) beside the nodes."""
 _SMALL = 1024  # bytes; smaller constants stay in the model, where shape inference and people can see them
 _PAGE = 4096  # large tensors start at pages, so that they can be mapped
-_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 
 
 def save_model(
@@ -36,8 +36,8 @@ def save_model(
 ) -> None:
     """Write `graph` as the ONNX file `path`; it appears whole or not at all.
 
-    Where the constants take more than `external_bytes`, those over 1 KB go into `<path>.data`. Raises ConfigError
-    when the folder is missing or not writable, and as `to_model` does.
+    Where the constants take more than `external_bytes`, those over 1 KB go into `<path>.data`. Raises
+    ConfigError when the folder is missing or not writable, and as `to_model` does.
     """
     target = Path(path)
     check_writable(target)
@@ -70,7 +70,9 @@ def model_files(path: str | Path) -> tuple[Path, ...]:
     """The files that make up the model `path`, itself first: what a command must not overwrite."""
     model = onnx.load(path, load_external_data=False)
     folder = Path(path).parent
-    locations = dict.fromkeys(location_of(t) for t in _tensors(model.graph) if t.data_location == _EXTERNAL)
+    locations = dict.fromkeys(
+        location_of(t) for t in _tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL
+    )
     return (Path(path), *(folder / location for location in locations))
 
 
@@ -108,7 +110,7 @@ class _External:
         if id(constant) not in self._written:
             self._written[id(constant)] = (constant, self._append(constant))
         offset = self._written[id(constant)][1]
-        proto.data_location = _EXTERNAL
+        proto.data_location = onnx.TensorProto.EXTERNAL
         for key, value in (
             ("location", self._location),
             ("offset", str(offset)),
@@ -119,7 +121,7 @@ class _External:
     def _append(self, constant: Constant) -> int:
         self._file.write(bytes(-self._file.tell() % _PAGE))
         offset = self._file.tell()
-        self._file.write(memoryview(little_endian(constant).reshape(-1)).cast("B"))
+        np.ascontiguousarray(little_endian(constant)).tofile(self._file)
         return offset
 
 

@@ -1,4 +1,4 @@
-"""Model-local functions: which a model has, what a call binds, and the operator sets that their bodies need."""
+"""Model-local functions: which a model has, what a call binds, which operator sets their bodies need."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def function_key(node: onnx.NodeProto) -> FunctionKey:
 class Frame:
     """Where nodes are read: a graph of the model, or the body of a called function.
 
-    `types` are the types stated for the names in `scope`. In a function, `prefix` is the name of the call, `bindings`
-    the attributes that it gives, `results` maps names of the body that the call returns to their names in the graph,
-    and `calls` are the functions being read, outermost first.
+    `types` are the types stated for the names in `scope`. In a function, `prefix` is the name of the call,
+    `bindings` the attributes that it gives, `results` maps names of the body that the call returns to their
+    names in the graph, and `calls` are the functions being read, outermost first.
     """
 
     graph: Graph
@@ -66,15 +66,15 @@ class Bound(NamedTuple):
 
 
 def bound_attributes(node: onnx.NodeProto, frame: Frame) -> tuple[Bound, ...]:
-    """The attributes of a node; a reference is replaced by what the call gives, or left out when it gives none."""
+    """The attributes of a node; a reference becomes what the call gives, or is left out without."""
     found: list[Bound] = []
     for item in node.attribute:
         if not item.ref_attr_name:
             found.append(Bound(item.name, item, frame))
         elif not frame.prefix:
             raise ModelError(
-                f"attribute '{item.name}' of node '{node.name}' ({node.op_type}) refers to the function attribute "
-                f"'{item.ref_attr_name}', but the node does not stand in a function"
+                f"attribute '{item.name}' of node '{node.name}' ({node.op_type}) refers to the function "
+                f"attribute '{item.ref_attr_name}', but the node does not stand in a function"
             )
         elif item.ref_attr_name in frame.bindings:
             found.append(frame.bindings[item.ref_attr_name]._replace(name=item.name))
@@ -82,7 +82,7 @@ def bound_attributes(node: onnx.NodeProto, frame: Frame) -> tuple[Bound, ...]:
 
 
 def call_bindings(function: onnx.FunctionProto, node: onnx.NodeProto, frame: Frame) -> dict[str, Bound]:
-    """What the attribute names of a function stand for in the call `node`: the defaults, then the call's own."""
+    """What the attribute names of a function stand for in one call: the defaults, then the call's own."""
     found = {item.name: Bound(item.name, item, frame) for item in function.attribute_proto}
     return found | {bound.name: bound for bound in bound_attributes(node, frame)}
 
@@ -91,22 +91,24 @@ class Functions:
     """The functions of a model by key."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._functions = {FunctionKey(domain_of(f.domain), f.name, f.overload): f for f in model.functions}
+        self._functions: dict[FunctionKey, onnx.FunctionProto] = {
+            FunctionKey(domain_of(f.domain), f.name, f.overload): f for f in model.functions
+        }
         self._imported: set[FunctionKey] = set()
 
     def __contains__(self, key: FunctionKey) -> bool:
         return key in self._functions
 
     def called(self, node: onnx.NodeProto, label: str, frame: Frame) -> onnx.FunctionProto:
-        """The function that a node calls; ModelError when it recurses or the call has more operands than it."""
+        """The function that a node calls; ModelError when it recurses or is given too many operands."""
         key = function_key(node)
         function = self._functions[key]
         if key in frame.calls:
             raise ModelError(f"{label} calls function '{key.name}' within itself; functions must not recurse")
         if len(node.input) > len(function.input) or len(node.output) > len(function.output):
             raise ModelError(
-                f"{label} has {len(node.input)} inputs and {len(node.output)} outputs, but the function it calls "
-                f"takes {len(function.input)} and gives {len(function.output)}"
+                f"{label} has {len(node.input)} inputs and {len(node.output)} outputs, but the function it "
+                f"calls takes {len(function.input)} and gives {len(function.output)}"
             )
         root = frame.graph
         while root.parent is not None:
@@ -117,8 +119,8 @@ class Functions:
     def _import_opsets(self, key: FunctionKey, opsets: MutableMapping[str, int]) -> None:
         """Add to `opsets` what the body of a function imports beyond them.
 
-        Raises ModelError where the two import different versions of a domain and an op of the body is not the same
-        in both: ONNX does not allow that, and inlining would change its meaning.
+        Raises ModelError where the two import different versions of a domain and an op of the body is not the
+        same in both: ONNX does not allow that, and inlining would change its meaning.
         """
         if key in self._imported:
             return
@@ -132,8 +134,8 @@ class Functions:
             for op in sorted(_ops(function.node, domain)):
                 if _since(op, domain, version) != _since(op, domain, item.version):
                     raise ModelError(
-                        f"function '{key.name}' uses {op} of opset {item.version} of domain '{domain}', but the "
-                        f"model imports opset {version}, where {op} differs; convert the model to one opset first"
+                        f"function '{key.name}' uses {op} of opset {item.version} of domain '{domain}', but "
+                        f"the model imports opset {version}, where {op} differs; convert it to one opset"
                     )
 
 

@@ -24,8 +24,8 @@ def infer_types(graph: Graph) -> bool:
     """Complete the types of all values, those of subgraphs too; True when a type changed.
 
     What a value's type says already stays, its quantization included: only unknown element types, ranks and
-    dimensions are filled in, and a symbol gives way to a number. An op that ONNX does not know, or whose inference
-    fails, leaves its outputs as they are.
+    dimensions are filled in, and a symbol gives way to a number. An op that ONNX does not know, or whose
+    inference fails, leaves its outputs as they are.
     """
     try:
         inferred = _infer(graph)
@@ -49,7 +49,7 @@ def _infer(graph: Graph) -> onnx.ModelProto:
 
 
 def _store_shapes(constant: Constant, proto: onnx.TensorProto, name: str) -> None:
-    """Fill `proto`; the data of large constants and of strings are left out, since no shape depends on them."""
+    """Fill `proto`; the data of large constants and of strings are left out: no shape depends on them."""
     if constant.size <= _SHAPE_ELEMENTS and constant.dtype is not DType.STR:
         write_tensor(constant, proto, name)
     else:

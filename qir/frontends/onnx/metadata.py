@@ -55,7 +55,7 @@ def _dump(item: object) -> str:
 
 
 def read_model_metadata(model: onnx.ModelProto, graph: Graph) -> None:
-    """Keep the fields of a model; its training part and multi-device configurations are left out, with a log line."""
+    """Keep the fields of a model; training and device configurations are left out, with a log line."""
     graph.metadata.update(properties(model.metadata_props))
     graph.metadata[IR_VERSION] = str(model.ir_version)
     if model.model_version:

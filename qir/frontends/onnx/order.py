@@ -39,7 +39,7 @@ def defined(graph: onnx.GraphProto) -> set[str]:
 
 
 def running_order(nodes: Sequence[onnx.NodeProto], where: str) -> list[int]:
-    """Indices of `nodes` so that each stands after the nodes it reads; the file's order is kept where it can be.
+    """Indices of `nodes`, each after the nodes it reads; the file's order is kept where it can be.
 
     Raises ModelError, naming nodes of the cycle, when there is no such order.
     """

@@ -1,4 +1,4 @@
-"""Names while a model is read: what a name stands for, and fresh names that meet no other name of the model."""
+"""Names while a model is read: what each stands for, and fresh names that meet no other of the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qir.ir.node import Value
 
 
 class Scope:
-    """Maps the names of one graph or function body to values; names not found are looked up in the graph around."""
+    """Maps the names of one graph or function body to values; others are looked up in the graph around."""
 
     def __init__(self, outer: Scope | None = None, declared: Set[str] = frozenset()) -> None:
         """`declared`: the names that will be defined in time, so that inner graphs can keep clear of them."""
@@ -20,7 +20,7 @@ class Scope:
         self._values: dict[str, Value | None] = {}
 
     def define(self, name: str, value: Value | None, where: str) -> None:
-        """Let `name` stand for `value` (None: an optional input that was left out); ModelError when it is taken."""
+        """Let `name` stand for `value` (None: an optional input left out); ModelError when it is taken."""
         if name in self._values:
             raise ModelError(
                 f"{where} defines '{name}', which is defined already; each value needs its own name"

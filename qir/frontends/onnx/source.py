@@ -1,4 +1,4 @@
-"""Reads an ONNX model from a file, from bytes or from protobuf; whatever is not a model gives one clear error."""
+"""Reads an ONNX model from a file, bytes or protobuf; whatever is not a model gives one clear error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_model(source: str | Path | bytes | onnx.ModelProto, *, folder: str | Path | None = None) -> Graph:
-    """The graph of an ONNX model, given as a path, as the bytes of a file, or as protobuf (which is not changed).
+    """The graph of an ONNX model, given as a path, as the bytes of a file, or as protobuf (left unchanged).
 
     External data are memory-mapped from the model's folder; `folder` names it where the source is not a path.
     Model-local functions are inlined. Raises ModelError for whatever is not a valid model.
@@ -52,9 +52,11 @@ def _parse(data: bytes, origin: str) -> onnx.ModelProto:
     if not data:
         raise ModelError(f"{origin} is empty, not an ONNX model")
     try:
-        return onnx.ModelProto.FromString(data)
+        model = onnx.ModelProto()
+        model.ParseFromString(data)
     except DecodeError:
         raise ModelError(f"{origin} is not an ONNX model, or is damaged (truncated?)") from None
+    return model
 
 
 def _check(model: onnx.ModelProto, origin: str) -> None:

@@ -14,8 +14,6 @@ from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.errors import ModelError
 
-_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
-
 
 def read_tensor(proto: onnx.TensorProto, where: str, external: ExternalData) -> Constant:
     """A constant, memory-mapped where its data are external.
@@ -30,7 +28,7 @@ def read_tensor(proto: onnx.TensorProto, where: str, external: ExternalData) -> 
         raise ModelError(f"{where} has a negative dimension: {list(shape)}")
     if dtype is DType.STR:
         return _read_strings(proto, shape, where)
-    if proto.data_location == _EXTERNAL:
+    if proto.data_location == onnx.TensorProto.EXTERNAL:
         data = external.read(proto, where)
     elif proto.HasField("raw_data"):
         data = np.frombuffer(proto.raw_data, np.uint8)
@@ -39,7 +37,8 @@ def read_tensor(proto: onnx.TensorProto, where: str, external: ExternalData) -> 
     size = (int(np.prod(shape, dtype=np.int64)) * dtype.bits + 7) // 8
     if data.size != size:
         raise ModelError(
-            f"{where} holds {data.size} bytes, but {dtype.value}{list(shape)} takes {size}; the file is damaged"
+            f"{where} holds {data.size} bytes, but {dtype.value}{list(shape)} takes {size}: "
+            "the file is damaged"
         )
     if dtype.numpy is None:
         return Constant(dtype, shape, data)
@@ -94,6 +93,15 @@ def read_sparse(proto: onnx.SparseTensorProto, where: str, external: ExternalDat
     except (IndexError, ValueError) as error:
         raise ModelError(f"{where} has sparse indices outside its shape {list(shape)}: {error}") from None
     return Constant(values.dtype, shape, dense)
+
+
+def write_sparse(constant: Constant, proto: onnx.SparseTensorProto) -> None:
+    """Fill `proto` with the elements of a constant that are not zero."""
+    flat = constant.array.reshape(-1)
+    at = np.flatnonzero(flat)
+    proto.dims.extend(constant.shape)
+    write_tensor(Constant(constant.dtype, at.shape, flat[at]), proto.values)
+    write_tensor(Constant.of(at.astype(np.int64)), proto.indices)
 
 
 def write_tensor(constant: Constant, proto: onnx.TensorProto, name: str = "") -> None:

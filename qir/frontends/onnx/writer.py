@@ -12,6 +12,7 @@ from qir.frontends.onnx.metadata import (
     IR_VERSION,
     ValueTexts,
     initializer_inputs,
+    sparse_attributes,
     write_graph_metadata,
     write_model_metadata,
     write_node_metadata,
@@ -25,8 +26,8 @@ from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant
 
 Quants = Literal["refuse", "bypass", "identity"]
-"""What to do with `qir.quant` nodes, which ONNX does not have: refuse them, let their readers read the float value, or
-make an Identity of each."""
+"""What to do with `qir.quant` nodes, which ONNX does not have: refuse them, let their readers read the float
+value, or make an Identity of each."""
 Store = Callable[[Constant, onnx.TensorProto, str], None]
 """Fills the message of a constant, and puts its data somewhere."""
 
@@ -37,7 +38,7 @@ _LOWEST_IR = 4  # the first that lets an initializer not be an input
 def to_model(graph: Graph, *, quants: Quants = "refuse", taps: Sequence[str] = ()) -> onnx.ModelProto:
     """The ONNX model of a graph; `taps` names values that become outputs, after those of the graph.
 
-    Raises BackendError where the graph holds a `qir.quant` that is to be refused, and ConfigError for an unknown tap.
+    Raises BackendError for a `qir.quant` that is to be refused, and ConfigError for an unknown tap.
     """
     return build_model(graph, quants, taps, write_tensor)
 
@@ -111,8 +112,10 @@ class _Writer:
             proto.domain = domain
         proto.input.extend(self._name(v) for v in node.inputs)
         proto.output.extend(self._name(v) for v in node.outputs)
+        sparse = sparse_attributes(node)
         for key in sorted(node.attributes):
-            write_attribute(node.attributes[key], proto.attribute.add(name=key), self.write)
+            made = proto.attribute.add(name=key)
+            write_attribute(node.attributes[key], made, self.write, sparse=key in sparse)
         write_node_metadata(node, proto)
 
     def _write_types(
