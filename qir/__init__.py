@@ -1,1 +1,53 @@
-"""qir: a quantization compiler for ONNX models."""
+"""qir: a quantization compiler for ONNX models.
+
+The front door. Names load on first use, so that `import qir` does not wait for onnx, onnxruntime and numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qir.ir.errors import QirError as QirError
+    from qir.ir.graph import Graph as Graph
+    from qir.models import load as load
+    from qir.models import parse as parse
+    from qir.models import save as save
+    from qir.passes.context import Context as Context
+    from qir.passes.manager import PassManager as PassManager
+    from qir.quantize import Quantized as Quantized
+    from qir.quantize import quantize as quantize
+
+_HOME = {
+    "Context": "qir.passes.context",
+    "Graph": "qir.ir.graph",
+    "PassManager": "qir.passes.manager",
+    "QirError": "qir.ir.errors",
+    "Quantized": "qir.quantize",
+    "load": "qir.models",
+    "parse": "qir.models",
+    "quantize": "qir.quantize",
+    "save": "qir.models",
+}
+
+__all__ = [
+    "Context",
+    "Graph",
+    "PassManager",
+    "QirError",
+    "Quantized",
+    "load",
+    "parse",
+    "quantize",
+    "save",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'qir' has no attribute '{name}'")
+    found = getattr(import_module(_HOME[name]), name)
+    globals()[name] = found
+    return found

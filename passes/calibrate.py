@@ -1,0 +1,87 @@
+"""Closes the quants of activations from one streaming run over the calibration data.
+
+Statistics are taken of the float graph (its exact passes have run), so that they do not depend on which layers are
+quantized, with how many bits or by which method. `weights=quantized` takes them with weights replaced by their
+fake-quantized values, as AMCT does (weights of ConvTranspose stay float there); it needs `quantize-weights` before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from qir.ir.constant import Constant
+from qir.ir.errors import PassError
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.quants import is_quant
+from qir.ir.types import QuantParams, QuantSpec
+from qir.passes.base import Pass
+from qir.passes.context import Context
+from qir.runtime.calibrators import method_named
+from qir.runtime.collect import collect_statistics
+from qir.runtime.weights import fake_quantize
+
+
+@dataclass(frozen=True)
+class Calibrate(Pass):
+    """Choose the scales of activations from calibration data."""
+
+    name: ClassVar[str] = "calibrate"
+    method: str = "ifmr"
+    weights: Literal["float", "quantized"] = "float"
+
+    def run(self, graph: Graph, context: Context) -> bool:
+        """Close every open activation quant; PassError without data, CalibrationError for data that do not fit."""
+        method = method_named(self.method)
+        quants = open_activation_quants(graph)
+        if not quants:
+            return False
+        if context.data is None:
+            raise PassError("calibrate needs data: pass --data DATA (or Context.data)")
+        sources = _sources(quants)
+        measured = with_quantized_weights(graph) if self.weights == "quantized" else graph
+        statistics = collect_statistics(
+            measured, [measured.value(v.name) for v in sources], context.data, context.progress
+        )
+        for node in quants:
+            source, spec = node.inputs[0], node.output.tensor.quant
+            assert source is not None and isinstance(spec, QuantSpec)
+            node.output.type = node.output.tensor.with_quant(method.close(statistics[source.name], spec))
+            context.rewrites.applied(self.name, node.name)
+        return True
+
+
+def open_activation_quants(graph: Graph) -> list[Node]:
+    """The open quants of values that are not constants, in running order."""
+    return [
+        node
+        for node in graph.nodes
+        if is_quant(node)
+        and isinstance(node.output.tensor.quant, QuantSpec)
+        and (node.inputs[0] is None or node.inputs[0].constant is None)
+    ]
+
+
+def _sources(quants: Sequence[Node]) -> list[Value]:
+    return list(dict.fromkeys(v for node in quants for v in node.inputs if v is not None))
+
+
+def with_quantized_weights(graph: Graph) -> Graph:
+    """A copy whose layers read fake-quantized weights as plain constants; ConvTranspose keeps its float weights."""
+    copy = graph.clone()
+    for node in copy.nodes:
+        source = node.inputs[0] if is_quant(node) else None
+        if source is None or source.constant is None:
+            continue
+        params = node.output.tensor.quant
+        if isinstance(params, QuantSpec):
+            if params.qtype.bits == 32:
+                continue
+            raise PassError(f"weight '{source.name}' has no scale yet; run quantize-weights before calibrate")
+        if not isinstance(params, QuantParams) or any(u.node.op == "ConvTranspose" for u in node.output.uses):
+            continue
+        fake = copy.constant(Constant.of(fake_quantize(source.constant.array, params)), f"{source.name}.fake")
+        copy.replace(node.output, fake)
+    return copy

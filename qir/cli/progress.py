@@ -1,0 +1,61 @@
+"""Shows progress with rich: a bar with ETA per task on stderr; nothing when stderr is no terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class RichTask:
+    """One bar."""
+
+    def __init__(self, display: Progress, label: str, total: int | None) -> None:
+        self._display = display
+        self._id = display.add_task(label, total=total)
+
+    def __enter__(self) -> RichTask:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            task = self._display.tasks[self._display.task_ids.index(self._id)]
+            self._display.update(self._id, total=task.completed)
+        self._display.stop_task(self._id)
+
+    def advance(self, count: int = 1) -> None:
+        """Another `count` steps are done."""
+        self._display.advance(self._id, count)
+
+
+class RichProgress:
+    """A display of all tasks; use it as a context manager around the work."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self._display = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+
+    def __enter__(self) -> RichProgress:
+        self._display.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._display.stop()
+
+    def task(self, label: str, total: int | None) -> RichTask:
+        """A new bar of `total` steps (None: unknown) called `label`."""
+        return RichTask(self._display, label, total)

@@ -1,0 +1,50 @@
+"""Opens and writes models by what they are: ONNX, IR text, or the packaged sample."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qir.frontends.onnx import read_model, save_model
+from qir.ir.errors import ConfigError, ModelError
+from qir.ir.files import load_graph, save_graph
+from qir.ir.graph import Graph
+from qir.ir.parser import parse_graph
+from qir.samples import PREFIX, sample_named
+
+ONNX_SUFFIXES = (".onnx", ".pb")
+TEXT_SUFFIX = ".qir"
+
+
+def load(source: str | os.PathLike[str] | bytes) -> Graph:
+    """The graph of a `.onnx` or `.qir` file, of serialized ONNX bytes, or of `sample:NAME`; ModelError otherwise."""
+    if isinstance(source, bytes):
+        return read_model(source)
+    text = os.fspath(source)
+    if text.startswith(PREFIX):
+        return read_model(sample_named(text).model)
+    path = Path(text)
+    if not path.is_file():
+        what = "is a folder, not a model file" if path.is_dir() else "does not exist"
+        raise ModelError(f"'{path}' {what}; give a .onnx or .qir file")
+    if path.suffix == TEXT_SUFFIX:
+        return load_graph(path)
+    if path.suffix in ONNX_SUFFIXES:
+        return read_model(path)
+    raise ModelError(f"'{path}' has an unknown extension '{path.suffix}'; qir reads .onnx and .qir")
+
+
+def save(graph: Graph, path: str | os.PathLike[str]) -> None:
+    """Write a graph as `.onnx` (a float or lowered graph) or `.qir` (any graph), whole or not at all."""
+    target = Path(path)
+    if target.suffix == TEXT_SUFFIX:
+        save_graph(graph, target)
+    elif target.suffix in ONNX_SUFFIXES:
+        save_model(graph, target)
+    else:
+        raise ConfigError(f"'{target}' has an unknown extension '{target.suffix}'; qir writes .onnx and .qir")
+
+
+def parse(text: str) -> Graph:
+    """The graph of IR text whose constants are all small enough to stand in it; ParseError points at the place."""
+    return parse_graph(text, None)
