@@ -15,6 +15,7 @@ from typing import Any
 import numpy.typing as npt
 
 from qir.backends.layers import Operand, QuantizedLayer, read_layers
+from qir.frontends.onnx.metadata import DOC_STRING, SPARSE_ATTRIBUTES
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant
@@ -22,8 +23,8 @@ from qir.ir.types import QuantParams
 from qir.ir.walk import walk_nodes
 
 Array = npt.NDArray[Any]
-OURS = "qir."
-"""Metadata keys that start so are qir's own and do not go into files for others."""
+_OURS = "qir."
+_CONTENT = (DOC_STRING, SPARSE_ATTRIBUTES)  # these stand for fields of the file
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class StoredConstants:
 
 
 def drop_own_metadata(graph: Graph) -> None:
-    """Remove the metadata that only qir reads, in the graph and its subgraphs."""
+    """Remove the node metadata that only qir reads, in the graph and its subgraphs."""
     for node in walk_nodes(graph):
-        for key in [k for k in node.metadata if k.startswith(OURS)]:
+        for key in [k for k in node.metadata if k.startswith(_OURS) and k not in _CONTENT]:
             del node.metadata[key]

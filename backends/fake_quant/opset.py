@@ -6,10 +6,11 @@ may be of any size) nor quants (they pass as ops of an unknown domain, which it 
 
 from __future__ import annotations
 
-from onnx import version_converter
+from onnx import helper, version_converter
 
 from qir.backends.trial import compare_runs
 from qir.frontends.onnx import read_model, to_model
+from qir.frontends.onnx.metadata import IR_VERSION
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.ir.node import Value
@@ -101,7 +102,9 @@ def _show_quants(graph: Graph, quants: dict[str, Type]) -> None:
 
 def _copy_metadata(old: Graph, new: Graph) -> None:
     """The converter drops metadata; nodes keep their names, so it can be put back."""
+    needed = helper.find_min_ir_version_for([helper.make_opsetid(d, v) for d, v in new.opsets.items()], True)
     new.metadata.update(old.metadata)
+    new.metadata[IR_VERSION] = str(max(int(old.metadata.get(IR_VERSION, "0")), needed))
     kept = {node.name: node.metadata for node in walk_nodes(old)}
     for node in walk_nodes(new):
         node.metadata.update(kept.get(node.name, {}))

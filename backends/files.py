@@ -1,0 +1,146 @@
+"""Writes what a quantized graph compiles to: fake-quant model, deploy model, record, quantization file.
+
+The four files appear together or not at all: they are written in a folder aside, the fake-quant model is
+opened and run there, and only then are they moved into place.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from qir.backends.ascend import deploy
+from qir.backends.ascend.quant_info import quant_info
+from qir.backends.ascend.record import print_record, records
+from qir.backends.fake_quant import check_form, lower
+from qir.backends.trial import made_up_feeds
+from qir.frontends.onnx import save_model
+from qir.ir.errors import BackendError, ModelError, QirError
+from qir.ir.graph import Graph
+from qir.runtime.run_file import ModelFile
+from qir.runtime.session import Feeds, Session
+
+_log = logging.getLogger(__name__)
+
+
+class Paths(NamedTuple):
+    """Where the files of one quantized model are; models over 2 GB have their data in `<model>.data`."""
+
+    fake_quant_model: Path
+    deploy_model: Path
+    record: Path
+    quant_info: Path
+
+
+def output_paths(prefix: str | os.PathLike[str]) -> Paths:
+    """`<prefix>_fake_quant_model.onnx` and so on; an empty prefix or one ending in `/` adds no name."""
+    text = os.fspath(prefix)
+    folder, name = os.path.split(text)
+    start = f"{name}_" if name else ""
+    return Paths(
+        Path(folder, f"{start}fake_quant_model.onnx"),
+        Path(folder, f"{start}deploy_model.onnx"),
+        Path(folder, f"{start}record.txt"),
+        Path(folder, f"{start}quant.json"),
+    )
+
+
+def check_prefix(prefix: str | os.PathLike[str]) -> None:
+    """BackendError unless files of that prefix can be written: before the work, not after it.
+
+    The folder itself may be missing, it is then created; the folder around it must be there.
+    """
+    paths = output_paths(prefix)
+    folder = paths.record.parent
+    for path in paths:
+        if path.is_dir():
+            raise BackendError(f"'{path}' is to be written but is a folder; choose another output prefix")
+    place = folder if folder.exists() else folder.parent
+    if not place.is_dir():
+        missing = "does not exist" if not place.exists() else "is not a folder"
+        raise BackendError(
+            f"the output folder '{folder}' cannot be made: '{place}' {missing}; create it first"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise BackendError(f"the output folder '{place}' is read-only; choose another output prefix")
+
+
+def write_files(
+    graph: Graph, prefix: str | os.PathLike[str], form: str = "ascend", feeds: Feeds | None = None
+) -> Paths:
+    """Write the files of a completely quantized graph; `form` is that of the fake-quant model.
+
+    `feeds` is one set of inputs for the trial run (made up from the input types when None). BackendError when
+    the graph has open quants, the place cannot be written, or the fake-quant model fails its trial run.
+    """
+    check_form(form)
+    check_prefix(prefix)
+    paths = output_paths(prefix)
+    fake_quant, deployed = lower(graph, form, feeds), deploy.lower(graph)
+    folder = paths.record.parent
+    created = not folder.exists()
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".qir-", dir=folder) as made:
+            aside = Paths(*(Path(made, path.name) for path in paths))
+            save_model(fake_quant, aside.fake_quant_model)
+            _trial_run(graph, aside.fake_quant_model, feeds)
+            save_model(deployed, aside.deploy_model)
+            aside.record.write_text(print_record(records(graph)), encoding="utf-8")
+            info = quant_info(graph, deployed, Path(prefix).name or graph.name)
+            aside.quant_info.write_text(info, encoding="utf-8")
+            _publish(sorted(Path(made).iterdir()), folder)
+    except BaseException as error:
+        if created and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        if isinstance(error, OSError):
+            raise BackendError(f"the files '{prefix}_…' cannot be written: {error}") from error
+        raise
+    return paths
+
+
+def _trial_run(graph: Graph, path: Path, feeds: Feeds | None) -> None:
+    """Open the written fake-quant model and run it once. Where nothing can be fed, opening it must do."""
+    given = made_up_feeds(graph) if feeds is None else feeds
+    try:
+        model = ModelFile(path)
+        if given is None:
+            _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)
+        else:
+            model.run(given)
+    except ModelError as error:
+        if given is not None and feeds is None and not _runs(graph, given):
+            _log.warning("'%s' was not run: made-up inputs do not fit the float model either", path.name)
+            return
+        raise BackendError(f"the fake-quant model fails its trial run: {error}") from error
+
+
+def _runs(graph: Graph, feeds: Feeds) -> bool:
+    try:
+        Session(graph, threads=1).run(feeds)
+    except QirError:
+        return False
+    return True
+
+
+def _publish(files: Sequence[Path], folder: Path) -> None:
+    """Move files into `folder`; if one cannot be moved, what stood there before is put back."""
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for path in files:
+            target = folder / path.name
+            kept = path.with_name(f"{path.name}.old") if target.exists() else None
+            if kept is not None:
+                os.replace(target, kept)
+            done.append((target, kept))
+            os.replace(path, target)
+    except BaseException:
+        for target, kept in reversed(done):
+            target.unlink(missing_ok=True)
+            if kept is not None:
+                os.replace(kept, target)
+        raise
