@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ class Constant:
 
     __slots__ = ("_digest", "data", "dtype", "shape")
 
-    def __init__(self, dtype: DType, shape: tuple[int, ...], data: npt.NDArray[Any]) -> None:
+    def __init__(self, dtype: DType, shape: Sequence[int], data: npt.NDArray[Any]) -> None:
+        shape = tuple(map(int, shape))
         if dtype.numpy is None:
             size = (int(np.prod(shape, dtype=np.int64)) * dtype.bits + 7) // 8
             if data.dtype != np.uint8 or data.shape != (size,):
@@ -32,7 +34,8 @@ class Constant:
             raise ValueError(f"{dtype.value}{list(shape)} data cannot be {data.dtype}{list(data.shape)}")
         view = data.view()
         view.flags.writeable = False
-        self.dtype, self.shape, self.data = dtype, shape, view
+        self.dtype, self.shape = dtype, shape
+        self.data: npt.NDArray[Any] = view
         self._digest: str | None = None
 
     @staticmethod

@@ -80,6 +80,16 @@ class Graph:
         """True when this graph owns a node of that name."""
         return name in self._nodes
 
+    def visible(self, name: str) -> Value | None:
+        """The value that `name` means in this graph: its own, or that of the nearest graph around it."""
+        graph: Graph | None = self
+        while graph is not None:
+            found = graph._values.find(name)
+            if found is not None:
+                return found
+            graph = graph.parent
+        return None
+
     def owns(self, item: Value | Node) -> bool:
         """True for a value or node that belongs to this graph itself and has not been erased."""
         found = (self._values if isinstance(item, Value) else self._nodes).find(item.name)

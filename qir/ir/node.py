@@ -229,12 +229,28 @@ def attribute_graphs(item: Attribute) -> tuple[Graph, ...]:
     return (item,)
 
 
-_NOT_A_GRAPH = (
-    int, float, str, bytes, Constant, TensorType, SparseTensorType, SequenceType, OptionalType, MapType
-)  # fmt: skip
-Scalar = int | float | str | bytes
-AttributeList: TypeAlias = (
-    "tuple[Scalar, ...] | tuple[Constant, ...] | tuple[Graph, ...] | tuple[Type, ...] | EmptyList"
+def element_kind(item: AttributeElement) -> str:
+    """The kind of list that holds `item`: one of LIST_KINDS. Text and bytes are both "strings"."""
+    for kind, types in _KINDS:
+        if isinstance(item, types):
+            return kind
+    return "graphs"
+
+
+_TYPES = (TensorType, SparseTensorType, SequenceType, OptionalType, MapType)
+_NOT_A_GRAPH = (int, float, str, bytes, Constant, *_TYPES)
+_KINDS = (
+    ("ints", (int,)),
+    ("floats", (float,)),
+    ("strings", (str, bytes)),
+    ("tensors", (Constant,)),
+    ("types", _TYPES),
 )
-Attribute: TypeAlias = "Scalar | Constant | Graph | Type | AttributeList"
-"""What a node attribute may be; floats are float32 values, an empty list is an EmptyList."""
+LIST_KINDS = ("floats", "graphs", "ints", "sparse_tensors", "strings", "tensors", "types")
+"""What an EmptyList may be a list of."""
+Scalar = int | float | str | bytes
+AttributeElement: TypeAlias = "Scalar | Constant | Graph | Type"
+AttributeList: TypeAlias = "tuple[AttributeElement, ...] | EmptyList"
+Attribute: TypeAlias = "AttributeElement | AttributeList"
+"""What a node attribute may be; floats are float32 values, the elements of a list are of one kind (see
+`element_kind`), an empty list is an EmptyList."""

@@ -28,14 +28,19 @@ if TYPE_CHECKING:  # the graph prints itself with this module
     from qir.ir.graph import Graph
     from qir.ir.node import Attribute, Node, Value
 
-PLAIN = re.compile(r"[A-Za-z_][\w./]*", re.ASCII)
-"""Names that need no quotes."""
+PLAIN = re.compile(r"[A-Za-z_][\w.]*(?:/(?!/)[\w.]*)*", re.ASCII)
+"""Names that need no quotes; `//` would begin a comment."""
+_PLAIN_OP = re.compile(r"(?!const\b)[A-Za-z_]\w*", re.ASCII)  # a dot ends the domain, `const` is no node
+_PRINTABLE = re.compile(r"[ !#-\[\]-~]*")  # ASCII without quote and backslash
 _INLINE_ELEMENTS = 8
+_INLINE_BYTES = 16
 _INLINE_SCALES = 4
 
 
 def quote(text: str) -> str:
     """A double-quoted string with backslash escapes; every character outside printable ASCII is escaped."""
+    if _PRINTABLE.fullmatch(text):
+        return f'"{text}"'
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
     return '"' + "".join(escapes.get(c) or (c if " " <= c <= "~" else _escape(ord(c))) for c in text) + '"'
 
@@ -124,15 +129,27 @@ def is_inline(constant: Constant) -> bool:
     """True when a constant is small enough (or a string tensor) to stand in the text itself."""
     if constant.dtype is DType.STR:
         return True
-    return (
-        constant.size <= _INLINE_ELEMENTS and constant.dtype.numpy is not None and constant.dtype.bits <= 64
-    )
+    if constant.dtype.numpy is None:
+        return constant.data.size <= _INLINE_BYTES
+    if constant.size > _INLINE_ELEMENTS or constant.data.dtype.kind == "c":
+        return False
+    return _has_plain_nans(constant)
+
+
+def _has_plain_nans(constant: Constant) -> bool:
+    """False where a NaN has a sign or payload, which its decimal `nan` would lose."""
+    if constant.data.dtype.kind != "f":
+        return True
+    nans = constant.data[np.isnan(constant.data)]
+    return bool(np.full_like(nans, np.nan).tobytes() == nans.tobytes())
 
 
 def print_constant(constant: Constant) -> str:
-    """`const [1,2] : i64[2]`, or `const #digest : f32[8,3,3,3]` for data that live beside the text."""
+    """`const [1,2] : i64[2]`, `const x"803f" : bf16[]`, or, by digest, `const #1f3a9c02 : f32[8,3,3]`."""
     if not is_inline(constant):
         return f"const #{constant.digest} : {print_type(constant.type)}"
+    if constant.dtype.numpy is None:
+        return f'const x"{constant.data.tobytes().hex()}" : {print_type(constant.type)}'
     items = [_element(x, constant.dtype) for x in constant.data.reshape(-1)]
     data = items[0] if constant.shape == () else "[" + ",".join(items) + "]"
     return f"const {data} : {print_type(constant.type)}"
@@ -143,7 +160,7 @@ def _element(x: object, dtype: DType) -> str:
         return quote_bytes(x)
     if dtype is DType.BOOL:
         return "true" if x else "false"
-    return str(x).lower() if dtype.is_float and dtype is not DType.F64 else str(x)
+    return str(x)
 
 
 def quote_bytes(data: bytes) -> str:
@@ -186,14 +203,12 @@ def _metadata(items: Mapping[str, str]) -> str:
 def print_node(node: Node, indent: str = "  ") -> str:
     """One node as a line (several when it holds subgraphs), without indentation before it."""
     outputs = ", ".join(value_name(v) for v in node.outputs)
-    op = (
-        plain_or_quoted(node.op)
-        if not node.domain
-        else f"{plain_or_quoted(node.domain)}.{plain_or_quoted(node.op)}"
-    )
+    op = node.op if _PLAIN_OP.fullmatch(node.op) else quote(node.op)
+    if node.domain:
+        op = f"{plain_or_quoted(node.domain)}.{op}"
     first = node.outputs[0] if node.outputs else None
     name = "" if first is not None and first.name == node.name else " " + quote(node.name)
-    line = f"{outputs} = {op}{name}({', '.join(value_name(v) for v in node.inputs)})"
+    line = f"{outputs} = {op}{name}({', '.join(value_name(v) for v in node.inputs)})".lstrip()
     if node.attributes:
         pairs = (
             f"{plain_or_quoted(k)}={_attribute(node.attributes[k], indent)}" for k in sorted(node.attributes)

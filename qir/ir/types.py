@@ -49,8 +49,11 @@ class QuantParams:
     def __post_init__(self) -> None:
         if len(self.scale) != len(self.zero_point):
             raise ValueError(f"{len(self.scale)} scales but {len(self.zero_point)} zero points")
-        if any(float(np.float32(s)) != s for s in self.scale):
-            raise ValueError("scales must be float32 values; build them with QuantParams.of")
+        if self.scale:
+            with np.errstate(over="ignore"):
+                rounded = self.scale_array()
+            if tuple(rounded.tolist()) != self.scale:
+                raise ValueError("scales must be float32 numbers, not NaN; build them with QuantParams.of")
 
     @staticmethod
     def of(spec: QuantSpec, scale: npt.ArrayLike, zero_point: npt.ArrayLike = 0) -> QuantParams:
