@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node
+from qir.ir.walk import walk_graphs
 from qir.passes.base import Pass
 from qir.passes.context import Context, RewriteLog
-from qir.passes.rewiring import nested_graphs
 
 _FIRST_OPTIONAL_OUTPUT = {"Dropout": 1, "GRU": 1, "LSTM": 1, "LayerNormalization": 1, "MaxPool": 1, "RNN": 1}
 """Ops that may leave out the outputs from this one on without a change of meaning.
@@ -36,7 +36,7 @@ def eliminate_dead(graph: Graph, log: RewriteLog) -> bool:
     visited before the node that makes it.
     """
     changed = False
-    for inner in reversed(nested_graphs(graph)):
+    for inner in reversed(tuple(walk_graphs(graph))):
         for node in reversed(inner.nodes):
             changed |= _eliminate_node(inner, node, log)
         for value in inner.constants:

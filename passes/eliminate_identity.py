@@ -15,10 +15,11 @@ from typing import ClassVar
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
+from qir.ir.walk import walk_graphs
 from qir.passes.base import Pass
 from qir.passes.context import Context, RewriteLog
 from qir.passes.constants import integers, truth
-from qir.passes.rewiring import can_forward, forward, nested_graphs
+from qir.passes.rewiring import can_forward, forward
 
 _WHOLE = 2**31 - 1
 """Slice ends from this on reach the end of any dimension: exporters write INT_MAX of either width."""
@@ -38,7 +39,7 @@ class EliminateIdentity(Pass):
 def eliminate_identity(graph: Graph, log: RewriteLog) -> bool:
     """Let readers of such a node read its input, and erase it where no graph output needs it; True on change."""
     changed = False
-    for inner in nested_graphs(graph):
+    for inner in walk_graphs(graph):
         for node in inner.nodes:
             source = node.input(0)
             if source is None or not returns_first_input(node):

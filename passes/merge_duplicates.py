@@ -14,9 +14,10 @@ from qir.ir.constant import Constant
 from qir.ir.graph import Graph
 from qir.ir.node import Attribute, EmptyList, Node, Value
 from qir.ir.types import MapType, OptionalType, SequenceType, SparseTensorType, TensorType
+from qir.ir.walk import walk_graphs
 from qir.passes.base import Pass
 from qir.passes.context import Context, RewriteLog
-from qir.passes.rewiring import can_forward, forward, nested_graphs
+from qir.passes.rewiring import can_forward, forward
 
 LAYERS = frozenset({
     "Attention", "AveragePool", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "Gemm",
@@ -45,7 +46,7 @@ class MergeDuplicates(Pass):
     def run(self, graph: Graph, context: Context) -> bool:
         """Each graph and subgraph by itself, in running order, so that chains of duplicates collapse."""
         changed = False
-        for inner in nested_graphs(graph):
+        for inner in walk_graphs(graph):
             changed |= merge_constants(inner, context.rewrites, self.parameters)
             changed |= merge_nodes(inner, context.rewrites)
         return changed

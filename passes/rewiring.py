@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from qir.ir.graph import Graph
+from qir.frontends.onnx.types import merge_types
 from qir.ir.node import Value
-from qir.ir.types import UNKNOWN, Dim, TensorType, Type
-
-
-def nested_graphs(graph: Graph) -> list[Graph]:
-    """`graph` and all subgraphs within it, each after the graph that holds it."""
-    found = [graph]
-    for outer in found:  # grows while it is read: no recursion, however deep the nesting
-        for node in outer.nodes:
-            found += node.subgraphs
-    return found
+from qir.ir.types import TensorType
 
 
 def can_forward(old: Value, new: Value) -> bool:
@@ -30,7 +19,7 @@ def can_forward(old: Value, new: Value) -> bool:
         new.producer is not None
         and new.graph is old.graph
         and not new.is_output
-        and old.graph.outputs.count(old) == 1
+        and old in old.graph.outputs
     )
 
 
@@ -53,23 +42,3 @@ def forward(old: Value, new: Value) -> bool:
     else:
         old.graph.replace(old, new)
     return True
-
-
-def merge_types(first: Type, second: Type) -> Type:
-    """What two types of one value say together; numbers win over symbols, otherwise `first` over `second`."""
-    if second == UNKNOWN:
-        return first
-    if not isinstance(first, TensorType) or not isinstance(second, TensorType):
-        return second if first == UNKNOWN else first
-    shape = first.shape
-    if shape is None:
-        shape = second.shape
-    elif second.shape is not None and len(shape) == len(second.shape):
-        shape = tuple(map(_merge_dims, shape, second.shape))
-    return replace(first, dtype=first.dtype or second.dtype, shape=shape)
-
-
-def _merge_dims(first: Dim, second: Dim) -> Dim:
-    if isinstance(first, int) or second is None:
-        return first
-    return second if isinstance(second, int) or first is None else first

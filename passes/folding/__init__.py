@@ -1,0 +1,1 @@
+"""What fold-constants is made of: shape arithmetic, bounds on size, branches that are never taken."""
