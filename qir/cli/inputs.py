@@ -1,0 +1,59 @@
+"""What `qir-opt` reads: a model file, several graphs in one text, or either from stdin."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from qir.cli.outputs import SPLIT_LINE, STANDARD_STREAM
+from qir.ir.constant import Constant
+from qir.ir.errors import ModelError
+from qir.ir.files import load_constants
+from qir.ir.graph import Graph
+from qir.ir.parser import parse_graph
+from qir.models import load
+
+_TEXT_CONTROLS = frozenset("\t\n\r\f")
+
+
+def read_graphs(model: str, split: bool) -> list[Graph]:
+    """The graphs of a model file or of stdin (`-`): one, or with `split` those between split lines."""
+    if model == STANDARD_STREAM:
+        data = sys.stdin.buffer.read()
+        text = _as_text(data)
+        if not data:
+            raise ModelError("stdin is empty; give IR text or the bytes of an ONNX model")
+        if text is not None:
+            return _parse(text, None, "<stdin>", split)
+        if split:
+            raise click.UsageError("--split-input needs IR text, not an ONNX model")
+        return [load(data)]
+    if not split:
+        return [load(model)]
+    path = Path(model)
+    if path.suffix != ".qir" or not path.is_file():
+        raise click.UsageError(f"--split-input needs a file of IR text (.qir), not '{model}'")
+    return _parse(path.read_text(encoding="utf-8"), load_constants(path), model, split)
+
+
+def _as_text(data: bytes) -> str | None:
+    """Bytes as text; None for a model: the first field of its protobuf is a control character."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if any(c < " " and c not in _TEXT_CONTROLS for c in text[:1000]) else text
+
+
+def _parse(text: str, constants: Mapping[str, Constant] | None, file: str, split: bool) -> list[Graph]:
+    if not split:
+        return [parse_graph(text, constants, file)]
+    lines = text.split("\n")
+    ends = [i for i, line in enumerate(lines) if line.rstrip() == SPLIT_LINE] + [len(lines)]
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    # Empty lines in front keep the line numbers of the file in error messages.
+    parts = ["\n" * a + "\n".join(lines[a:b]) for a, b in zip(starts, ends, strict=True)]
+    return [parse_graph(part, constants, file) for part in parts]

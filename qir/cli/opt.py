@@ -1,0 +1,93 @@
+"""`qir-opt`: run any passes over a model and look at the IR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qir.cli.errors import report_errors
+
+if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
+    from qir.cli.opt_job import Emit
+    from qir.passes.instruments.print_ir import When
+
+_EMIT_CHOICES = ("qir", "onnx", "dot", "fake-quant", "ascend")
+_PRINT_CHOICES = ("after-change", "after-all", "on-failure")
+
+
+def _list_passes(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from qir.cli.pass_list import describe_passes  # noqa: PLC0415
+
+        click.echo(describe_passes(), nl=False)
+        context.exit()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("model")
+@click.option("-p", "--pipeline", default="", help="Passes to run, or the name of a pipeline of the target.")
+@click.option("-o", "--output", metavar="OUT", default="-", help="File to write; '-' is stdout.")
+@click.option("--data", help="Calibration data: .npz, folder of .npy, or file.py:function.")
+@click.option("--target", default="ascend", show_default=True, help="Whose rules and pipelines to use.")
+@click.option(
+    "--emit", type=click.Choice(_EMIT_CHOICES), help="What to write; by default what OUT's name says."
+)
+@click.option("--print-ir", type=click.Choice(_PRINT_CHOICES), help="Print the IR between passes.")
+@click.option(
+    "--verify-each", is_flag=True, help="Verify the graph after every pass, and the pass's honesty."
+)
+@click.option("--timing", is_flag=True, help="Print how long each pass took.")
+@click.option("--stats", is_flag=True, help="Print what each pass rewrote, and what it refused and why.")
+@click.option("--reproducer", metavar="DIR", help="Where to save the graph before a pass that fails.")
+@click.option(
+    "--split-input", is_flag=True, help="MODEL is IR text with several graphs between '// -----' lines."
+)
+@click.option(
+    "--list-passes", is_flag=True, is_eager=True, expose_value=False, callback=_list_passes,
+    help="List passes with their options, and the pipelines of each target.",
+)  # fmt: skip
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(
+    model: str,
+    pipeline: str,
+    output: str,
+    data: str | None,
+    target: str,
+    emit: Emit | None,
+    print_ir: When | None,
+    verify_each: bool,
+    timing: bool,
+    stats: bool,
+    reproducer: str | None,
+    split_input: bool,
+    debug: bool,
+) -> None:
+    """Run a pipeline of passes over MODEL (.onnx, .qir, or '-' for stdin) and write the result.
+
+    Without -o the IR text goes to stdout. Everything else is printed on stderr.
+
+    \b
+      qir-opt model.onnx -p 'infer-types,fold-constants,fuse-bn' -o fused.qir
+      qir-opt model.onnx -p default --data calibration.npz --emit ascend -o deploy.onnx
+    """
+    with report_errors(debug):
+        from qir.cli.opt_job import Job, run_job  # noqa: PLC0415
+
+        run_job(
+            Job(
+                model=model,
+                pipeline=pipeline,
+                output=output,
+                data=data,
+                target=target,
+                emit=emit,
+                print_ir=print_ir,
+                verify_each=verify_each,
+                timing=timing,
+                stats=stats,
+                reproducer=None if reproducer is None else Path(reproducer),
+                split_input=split_input,
+            )
+        )

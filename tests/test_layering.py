@@ -1,0 +1,61 @@
+"""The floors: who may import whom, stated in pyproject.toml for import-linter and completed here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qir.passes.registry import PASSES
+
+grimp = pytest.importorskip("grimp", reason="import-linter is not installed")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph(
+        "qir", include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
+    )
+
+
+def test_import_linter_finds_no_broken_contract(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(config_filename="pyproject.toml", no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+def test_the_linter_sees_the_linked_floors(imports: grimp.ImportGraph) -> None:
+    for module in ("qir.passes.base", "qir.backends.targets", "qir.runtime.progress"):
+        assert module in imports.modules
+
+
+def test_only_the_registry_imports_passes(imports: grimp.ImportGraph) -> None:
+    """A pass never imports another pass, nor does a helper: passes are composed in pipelines."""
+    for kind in PASSES.values():
+        importers = imports.find_modules_that_directly_import(kind.__module__)
+        assert {m for m in importers if m.startswith("qir.passes.")} == {"qir.passes.registry"}
+
+
+@pytest.mark.parametrize(
+    ("package", "homes"),
+    [
+        ("onnx", ("qir.frontends.", "qir.backends.", "qir.ir.infer")),
+        ("onnxruntime", ("qir.runtime.",)),
+        ("numba", ("qir.runtime.kernels",)),
+        ("networkx", ("qir.ir.views",)),
+        ("click", ("qir.cli.",)),
+        ("rich", ("qir.cli.",)),
+    ],
+)
+def test_a_package_is_imported_in_its_home_only(
+    imports: grimp.ImportGraph, package: str, homes: tuple[str, ...]
+) -> None:
+    assert package in imports.modules, f"nobody imports {package} any more: drop it from the dependencies"
+    importers = imports.find_modules_that_directly_import(package)
+    assert {m for m in importers if not m.startswith(homes)} == set()
