@@ -1,0 +1,140 @@
+"""Calibration: one streaming run of a graph over data, which leaves the statistics of chosen values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from qir.ir.errors import CalibrationError
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.quants import unquantized
+from qir.runtime.progress import SILENT, Progress
+from qir.runtime.session import Session, aligned_copy
+from qir.runtime.statistics import TensorStatistics
+from qir.runtime.units import Array, CalibrationData, Unit
+from qir.runtime.workers import cores, ordered_map
+
+logger = logging.getLogger(__name__)
+
+Statistics = dict[str, TensorStatistics]
+
+_TAPPED_BYTES = 256 << 20
+"""Tapped tensors that all workers together may hold at a time; one unit at a time is always possible."""
+
+
+def collect_statistics(
+    graph: Graph,
+    values: Sequence[Value],
+    data: CalibrationData,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Statistics:
+    """The statistics of `values` over all of `data`, by value name.
+
+    The graph runs unit by unit in one session without threads of its own, several units at a time
+    (`workers`: at most so many, by default one per core). Which worker takes which unit does not show:
+    statistics merge exactly. Memory beyond that of inference: the tapped tensors of the units under way,
+    whatever the number of samples. Raises CalibrationError for NaN or infinite values, naming the first
+    sample and its first tensor in running order, for values that are no float tensors, and for data that do
+    not fit.
+    """
+    if not values:
+        return {}
+    collector = _Collector(graph, values)
+    display = SILENT if progress is None else progress
+    units = data.units(collector.run)
+    first = next(units)
+    with display.task("calibrate", data.total) as task:
+        tapped = collector.measure(first)
+        task.advance()
+        fitting = max(1, _TAPPED_BYTES // max(tapped, 1))
+        count = min(cores() if workers is None else workers, fitting)
+        logger.debug("calibration taps %d bytes a unit; %d workers", tapped, count)
+        for _ in ordered_map(collector.measure, units, count, collector.stop):
+            task.advance()
+    return collector.statistics()
+
+
+class _Collector:
+    """A session with taps, and one set of statistics per worker."""
+
+    def __init__(self, graph: Graph, values: Sequence[Value]) -> None:
+        self._sources = _in_running_order(graph, values)
+        self._session = Session(graph, taps=tuple(self._sources), threads=1)
+        self._states: list[Statistics] = []
+        self._idle: SimpleQueue[Statistics] = SimpleQueue()
+        self.stop = self._session.stop
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs of the graph for one feed."""
+        return self._session.run({n: aligned_copy(a) for n, a in feeds.items()}, self._session.outputs)
+
+    def measure(self, unit: Unit) -> int:
+        """Run one unit and take its tensors in; returns their bytes."""
+        try:
+            state = self._idle.get_nowait()
+        except Empty:
+            state = {name: TensorStatistics() for name in self._sources}
+            self._states.append(state)
+        tensors = self._session.run({n: aligned_copy(a) for n, a in unit.feeds.items()}, tuple(self._sources))
+        size = sum(array.nbytes for array in tensors.values())
+        for name, source in self._sources.items():
+            array = tensors.pop(name)  # given back to the session's memory as soon as it is measured
+            if array.dtype.kind != "f":
+                raise CalibrationError(_not_float(source, array.dtype.name))
+            try:
+                state[name].update(array)
+            except CalibrationError as error:
+                raise CalibrationError(_not_finite(source, unit, str(error))) from error
+        self._idle.put(state)
+        return size
+
+    def statistics(self) -> Statistics:
+        """All that the workers have gathered."""
+        merged, *others = self._states
+        for other in others:
+            merged = {name: TensorStatistics.merge(merged[name], other[name]) for name in self._sources}
+        return merged
+
+
+def _in_running_order(graph: Graph, values: Sequence[Value]) -> dict[str, Value]:
+    """The float values behind `values` by the names given, inputs first; CalibrationError for other types."""
+    order: dict[Node | None, int] = {node: i for i, node in enumerate(graph.nodes)}
+    sources = {value.name: unquantized(value) for value in values}
+    for source in sources.values():
+        dtype = source.tensor.dtype
+        if source.constant is not None:
+            raise CalibrationError(f"'{source.name}' is a constant; its range needs no calibration")
+        if dtype is not None and (not dtype.is_float or dtype.numpy is None):
+            raise CalibrationError(_not_float(source, dtype.value))
+    return dict(sorted(sources.items(), key=lambda item: (order.get(item[1].producer, -1), item[1].index)))
+
+
+def _described(source: Value) -> str:
+    if source.producer is None:
+        return f"input '{source.name}'"
+    return f"tensor '{source.name}', made by node '{source.producer.name}' ({source.producer.op}),"
+
+
+def _not_float(source: Value, dtype: str) -> str:
+    return (
+        f"{_described(source)} is {dtype}; only float16, float32 and float64 tensors can be calibrated: "
+        f"leave the layers that read it in float"
+    )
+
+
+def _not_finite(source: Value, unit: Unit, problem: str) -> str:
+    for name, array in unit.feeds.items():
+        bad = 0 if array.dtype.kind != "f" else array.size - int(np.count_nonzero(np.isfinite(array)))
+        if bad:
+            feed = f"input '{name}' holds {bad} of {array.size}"
+            effect = "" if source.name == name else f" (noticed in {_described(source).rstrip(',')})"
+            return f"{unit.where}: {feed} values that are NaN or infinite{effect}; repair or drop the sample"
+    return (
+        f"{unit.where}: {_described(source)} is not finite though the inputs are: {problem}; the float model "
+        f"itself fails on this sample"
+    )

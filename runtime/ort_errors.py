@@ -1,0 +1,69 @@
+"""Turns the messages of ONNX Runtime into short ones that name the node, its op and what to do."""
+
+from __future__ import annotations
+
+import re
+
+from qir.ir.graph import Graph
+from qir.ir.node import Node
+from qir.ir.walk import walk_nodes
+
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_UNKNOWN_OP = re.compile(
+    r"Fatal error: (?P<domain>[^:\s]*):(?P<op>\w+)\(-?\d+\) is not a registered"
+    r"|No Op registered for (?P<bare>\w+) with domain_version"
+)
+_NO_KERNEL = re.compile(
+    r"Could not find an implementation for (?P<op>\w+)\(\d+\) node with name '(?P<node>[^']*)'"
+)
+_IN_NODE = re.compile(
+    r"In Node, \(\"(?P<node>[^\"]*)\", (?P<op>\w+),.*?(?:, Error |Error: )(?P<reason>.*)", re.DOTALL
+)
+_RUNNING = re.compile(
+    r"Non-zero status code returned while running (?P<op>\w+) node\. Name:'(?P<node>[^']*)' "
+    r"Status Message: (?P<reason>.*)",
+    re.DOTALL,
+)
+_SOURCE = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ (?:.*?\) )?")
+
+
+def explain_load(message: str, graph: Graph) -> str:
+    """Why ONNX Runtime refused to load `graph`."""
+    unknown = _UNKNOWN_OP.search(message)
+    if unknown:
+        op, domain = unknown["op"] or unknown["bare"], unknown["domain"] or ""
+        node = next((n for n in walk_nodes(graph) if n.op == op and n.domain == domain), None)
+        return _unknown_op(op, domain, node)
+    kernel = _NO_KERNEL.search(message)
+    if kernel:
+        return (
+            f"ONNX Runtime has no CPU kernel for node '{kernel['node']}' ({kernel['op']}) with the element "
+            f"types it reads; the model cannot be run here unless they are cast to float32"
+        )
+    invalid = _IN_NODE.search(message)
+    if invalid:
+        return f"ONNX Runtime rejects node '{invalid['node']}' ({invalid['op']}): {_short(invalid['reason'])}"
+    return f"ONNX Runtime cannot load the model: {_short(message)}"
+
+
+def _unknown_op(op: str, domain: str, node: Node | None) -> str:
+    where = f" of node '{node.name}'" if node is not None else ""
+    full = f"{domain}.{op}" if domain else op
+    return (
+        f"ONNX Runtime does not know the op '{full}'{where}: the model cannot be run here; write it with "
+        f"standard ops, or cut it off the model"
+    )
+
+
+def explain_run(message: str) -> str:
+    """Why a run failed."""
+    failed = _RUNNING.search(message)
+    if failed:
+        return f"node '{failed['node']}' ({failed['op']}) failed in ONNX Runtime: {_short(failed['reason'])}"
+    return f"ONNX Runtime failed: {_short(message)}"
+
+
+def _short(message: str) -> str:
+    """The first line without ONNX Runtime's own codes and source positions."""
+    text = _SOURCE.sub("", _PREFIX.sub("", message.strip()))
+    return text.splitlines()[0].strip() if text.strip() else "no reason given"

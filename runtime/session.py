@@ -1,0 +1,140 @@
+"""Runs a graph in ONNX Runtime: sessions built from the IR, with any values tapped as further outputs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from qir.frontends.onnx import EXTERNAL_BYTES, constant_bytes, save_model, to_model
+from qir.ir.errors import CalibrationError, ModelError, QirError, did_you_mean
+from qir.ir.graph import Graph
+from qir.ir.node import Value
+from qir.ir.printer import print_type
+from qir.ir.quants import unquantized
+from qir.ir.types import TensorType
+from qir.runtime.ort_errors import explain_load, explain_run
+
+Array: TypeAlias = npt.NDArray[Any]
+Feeds: TypeAlias = Mapping[str, Array]
+
+_SILENT = (
+    4  # ONNX Runtime's severity "fatal": its errors come back as exceptions, they need not be logged too
+)
+
+
+class Session:
+    """A graph loaded in ONNX Runtime; quant nodes are bypassed, so their readers see the float value.
+
+    `taps` are names of values to fetch beside the outputs; the name of a quant's result fetches the float
+    value behind it. `threads` is ONNX Runtime's number of threads within one run (None: all cores). Results
+    depend on it in the last bit, so whatever must be reproducible runs with one. `optimize=False` runs the
+    nodes as written. ModelError when ONNX Runtime cannot load the graph. `run` may be called from several
+    threads at a time.
+    """
+
+    def __init__(
+        self, graph: Graph, *, taps: Sequence[str] = (), threads: int | None = None, optimize: bool = True
+    ) -> None:
+        self.inputs = tuple(v.name for v in graph.inputs if v.constant is None)
+        self.outputs = tuple(dict.fromkeys(v.name for v in graph.outputs))
+        self._sources = {name: graph.value(name) for name in self.outputs}
+        self._sources |= {name: _tappable(graph, name) for name in taps if name not in self._sources}
+        self._fetched = tuple(dict.fromkeys(v.name for v in self._sources.values() if v.producer is not None))
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._options = ort.RunOptions()
+        self._options.log_severity_level = _SILENT
+        self._session = self._load(graph, threads, optimize)
+
+    def _load(self, graph: Graph, threads: int | None, optimize: bool) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.log_severity_level = _SILENT
+        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = threads or 0
+        levels = ort.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+        taps = [name for name in self._fetched if name not in self.outputs]
+        try:
+            return ort.InferenceSession(self._model(graph, taps), options, providers=["CPUExecutionProvider"])
+        except QirError:
+            raise
+        except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
+            raise ModelError(explain_load(str(error), graph)) from error
+
+    def _model(self, graph: Graph, taps: Sequence[str]) -> bytes | str:
+        """The model as bytes, or the path of a temporary file when it is too big for them."""
+        if constant_bytes(graph) <= EXTERNAL_BYTES:
+            data: bytes = to_model(graph, quants="bypass", taps=taps).SerializeToString()
+            return data
+        self._folder = tempfile.TemporaryDirectory(prefix="qir-")
+        path = Path(self._folder.name) / "model.onnx"
+        save_model(graph, path, quants="bypass", taps=taps)
+        return str(path)
+
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Outputs and taps by name (or only those called `names`) for one set of inputs.
+
+        Arrays of strings are object arrays. QirError for inputs that do not fit and for what fails while it
+        runs.
+        """
+        wanted = tuple(self._sources) if names is None else tuple(names)
+        self._check(feeds)
+        fetched = [name for name in self._fetched if any(self._sources[w].name == name for w in wanted)]
+        found: dict[str, Array] = {}
+        if fetched:
+            given = {name: feeds[name] for name in self.inputs}
+            try:
+                found = dict(zip(fetched, self._session.run(fetched, given, self._options), strict=True))
+            except Exception as error:  # as above
+                raise QirError(explain_run(str(error))) from error
+        return {name: _result(self._sources[name], found, feeds) for name in wanted}
+
+    def stop(self) -> None:
+        """Make the runs under way fail soon, and all later ones: for leaving early."""
+        self._options.terminate = True
+
+    def _check(self, feeds: Feeds) -> None:
+        for name in feeds:
+            if name not in self.inputs:
+                raise CalibrationError(
+                    f"the model has no input '{name}'{did_you_mean(name, self.inputs)}; "
+                    f"its inputs are {', '.join(self.inputs)}"
+                )
+        missing = [name for name in self.inputs if name not in feeds]
+        if missing:
+            raise CalibrationError(f"no data for the model's input '{missing[0]}'")
+
+
+def _tappable(graph: Graph, name: str) -> Value:
+    """The float value behind `name`; QirError when it is no tensor of this graph."""
+    value = unquantized(graph.value(name))
+    if not isinstance(value.type, TensorType):
+        raise QirError(f"value '{name}' is {print_type(value.type)}, not a tensor: it cannot be tapped")
+    return value
+
+
+def _result(source: Value, found: Mapping[str, Array], feeds: Feeds) -> Array:
+    if source.constant is not None:
+        held: Array = source.constant.array
+        return held
+    return feeds[source.name] if source.producer is None else found[source.name]
+
+
+def aligned_copy(array: Array) -> Array:
+    """A C-contiguous copy that starts at a multiple of 64 bytes; of strings, the array itself.
+
+    Vectorized sums in ONNX Runtime peel unaligned heads, so the last bit of a result can depend on where
+    its input lies in memory; inputs that always start alike take that away.
+    """
+    if array.dtype == object:
+        return array
+    buffer = np.empty(array.nbytes + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    copy: Array = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
