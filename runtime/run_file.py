@@ -10,14 +10,20 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from qir.ir.errors import ModelError
+from qir.runtime.session import EXACT_INT8
 
 
 class ModelFile:
-    """A model file opened in ONNX Runtime; ModelError when it cannot be."""
+    """A model file opened in ONNX Runtime with its default options; ModelError when it cannot be.
 
-    def __init__(self, path: Path) -> None:
+    `exact` keeps int8 arithmetic from saturating, see `qir.runtime.session.EXACT_INT8`.
+    """
+
+    def __init__(self, path: Path, exact: bool = False) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        if exact:
+            options.add_session_config_entry(*EXACT_INT8)
         self._path = path
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
