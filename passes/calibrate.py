@@ -1,8 +1,9 @@
 """Closes the quants of activations from one streaming run over the calibration data.
 
-Statistics are taken of the float graph (its exact passes have run), so that they do not depend on which layers are
-quantized, with how many bits or by which method. `weights=quantized` takes them with weights replaced by their
-fake-quantized values, as AMCT does (weights of ConvTranspose stay float there); it needs `quantize-weights` before.
+Statistics are taken of the float graph (its exact passes have run), so that they do not depend on which
+layers are quantized, with how many bits or by which method. `weights=quantized` takes them with weights
+replaced by their fake-quantized values, as AMCT does (weights of ConvTranspose stay float there); it needs
+`quantize-weights` before.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Calibrate(Pass):
     weights: Literal["float", "quantized"] = "float"
 
     def run(self, graph: Graph, context: Context) -> bool:
-        """Close every open activation quant; PassError without data, CalibrationError for data that do not fit."""
+        """Close every open activation quant; PassError without data, CalibrationError if they do not fit."""
         method = method_named(self.method)
         quants = open_activation_quants(graph)
         if not quants:
@@ -47,7 +48,8 @@ class Calibrate(Pass):
         )
         for node in quants:
             source, spec = node.inputs[0], node.output.tensor.quant
-            assert source is not None and isinstance(spec, QuantSpec)
+            assert source is not None
+            assert isinstance(spec, QuantSpec)
             node.output.type = node.output.tensor.with_quant(method.close(statistics[source.name], spec))
             context.rewrites.applied(self.name, node.name)
         return True
@@ -69,7 +71,7 @@ def _sources(quants: Sequence[Node]) -> list[Value]:
 
 
 def with_quantized_weights(graph: Graph) -> Graph:
-    """A copy whose layers read fake-quantized weights as plain constants; ConvTranspose keeps its float weights."""
+    """A copy whose layers read fake-quantized weights as plain constants; ConvTranspose keeps floats."""
     copy = graph.clone()
     for node in copy.nodes:
         source = node.inputs[0] if is_quant(node) else None

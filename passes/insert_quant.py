@@ -1,8 +1,8 @@
 """Inserts open quants in front of every operand that the target's rules want quantized.
 
-Nothing is measured here: each quant only says by which spec its value is to be quantized. One value read by several
-layers under one spec gets one quant, placed before the first of them. A layer that could be quantized and is not
-carries the reason in its metadata under `qir.float`.
+Nothing is measured here: each quant only says by which spec its value is to be quantized. One value read by
+several layers under one spec gets one quant, placed before the first of them. A layer that could be
+quantized and is not carries the reason in its metadata under `qir.float`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from qir.ir.errors import ConfigError, PassError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import bias_add_candidate, find_quant, is_quant
-from qir.ir.types import QuantSpec
 from qir.ir.walk import walk_nodes
 from qir.passes.base import Pass
 from qir.passes.context import Context
@@ -28,14 +27,14 @@ FLOAT = "qir.float"
 """Metadata key of a quantizable layer that stays in float: the reason, a sentence."""
 
 QUANTIZED_OPS = frozenset({
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
-    "MatMulInteger", "QGemm", "AscendQuant", "AscendDequant", "AscendAntiQuant",
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+    "ConvInteger", "MatMulInteger", "QGemm", "AscendQuant", "AscendDequant", "AscendAntiQuant",
 })  # fmt: skip
 
 
 @dataclass(frozen=True)
 class InsertQuant(Pass):
-    """Mark what is to be quantized, by the target's rules; layers can be left out by name, op type or expression."""
+    """Mark what is to be quantized by the target's rules; leave out layers by name, op type or expression."""
 
     name: ClassVar[str] = "insert-quant"
     bits: Literal[8, 16] = 8
@@ -83,7 +82,9 @@ def _rule(node: Node, rules: TargetRules) -> OpRule | None:
     return rules.ops.get(node.op) if node.domain in ("", "ai.onnx") else None
 
 
-def _quantize(graph: Graph, node: Node, rule: OpRule, bits: Literal[8, 16], order: Mapping[Node, int]) -> None:
+def _quantize(
+    graph: Graph, node: Node, rule: OpRule, bits: Literal[8, 16], order: Mapping[Node, int]
+) -> None:
     """Let `node` read quants; `order` is the place of each node that was there before this pass began."""
     for reader, index, operand in _operands(node, rule):
         value = reader.input(index)
@@ -96,7 +97,9 @@ def _quantize(graph: Graph, node: Node, rule: OpRule, bits: Literal[8, 16], orde
         if quant is None or quant.graph is not graph:
             name = graph.unique_value_name(f"{value.name}.q")
             kind = value.tensor.with_quant(spec)
-            made = graph.add("quant", [value], domain="qir", name=name, outputs=[name], types=[kind], before=reader)
+            made = graph.add(
+                "quant", [value], domain="qir", name=name, outputs=[name], types=[kind], before=reader
+            )
             quant = made.output
         elif quant.producer is not None and order.get(quant.producer, -1) > order[reader]:
             graph.move(quant.producer, reader)
@@ -104,7 +107,7 @@ def _quantize(graph: Graph, node: Node, rule: OpRule, bits: Literal[8, 16], orde
 
 
 def _operands(node: Node, rule: OpRule) -> Iterator[tuple[Node, int, OperandRule]]:
-    """Each operand rule with the node that reads the operand: a MatMul's bias is read by the Add behind it."""
+    """Each operand rule with the node that reads it: a MatMul's bias is read by the Add behind it."""
     for operand in rule.operands:
         if node.op != "MatMul" or operand.role != "bias":
             yield node, operand.index, operand
@@ -131,7 +134,9 @@ def _note_bodies(graph: Graph, rules: TargetRules) -> bool:
         for body in outer.subgraphs:
             for node in walk_nodes(body):
                 if _rule(node, rules) is not None:
-                    changed |= _leave(node, f"it is in a body of {outer.op} '{outer.name}', which runs in float")
+                    changed |= _leave(
+                        node, f"it is in a body of {outer.op} '{outer.name}', which runs in float"
+                    )
     return changed
 
 
@@ -166,10 +171,14 @@ def _check_layer(name: str, node: Node | None, nodes: Iterable[Node], rules: Tar
     if node is not None and (_rule(node, rules) is not None or node.op in rules.notes):
         return
     if node is not None:
-        raise ConfigError(f"skip: layer '{name}' ({node.op}) does not support quantization, so it is float anyway")
+        raise ConfigError(
+            f"skip: layer '{name}' ({node.op}) does not support quantization, so it is float anyway"
+        )
     names: list[str] = []
     for other in nodes:
         if name in json.loads(other.metadata.get("qir.fused", "[]")):
-            raise ConfigError(f"skip: '{name}' has been folded into layer '{other.name}'; skip that layer instead")
+            raise ConfigError(
+                f"skip: '{name}' has been folded into layer '{other.name}'; skip that layer instead"
+            )
         names += [other.name] if _rule(other, rules) is not None else []
     raise ConfigError(f"skip: there is no layer '{name}' in the graph{did_you_mean(name, names)}")

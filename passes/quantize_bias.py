@@ -1,9 +1,10 @@
 """Closes the quants of biases: int32 with scale scale_x * scale_w, no zero point.
 
-The accumulator of a quantized layer counts in steps of deq = float32(scale_x * scale_w[c]), so its bias must too:
-b_int32 = rint(b / deq). AMCT gives up when that leaves int32. Here the weight scale of such a channel is widened
-until the bias fits: then deq >= |b| / (2^31 - 1), so the rounding of the channel's weights costs at most about
-K * 255 * 6e-8 of |b| itself, and the layer stays INT8. Every widening is reported.
+The accumulator of a quantized layer counts in steps of deq = float32(scale_x * scale_w[c]), so its bias
+must too: b_int32 = rint(b / deq). AMCT gives up when that leaves int32. Here the weight scale of such a
+channel is widened until the bias fits: then deq >= |b| / (2^31 - 1), so the rounding of the channel's
+weights costs at most about K * 255 * 6e-8 of |b| itself, and the layer stays INT8. Every widening is
+reported.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import bias_add, is_quant, quant_of, quantized_layers
+from qir.ir.quants import bias_add, quant_of, quantized_layers
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
@@ -30,7 +31,7 @@ _LIMIT = 2**31 - 1
 
 @dataclass(frozen=True)
 class QuantizeBias(Pass):
-    """Give int32 biases the scales of their layer's accumulator; widen a weight scale where a bias would overflow."""
+    """Give int32 biases the scales of the accumulator; widen weight scales where a bias would overflow."""
 
     name: ClassVar[str] = "quantize-bias"
 
@@ -94,15 +95,17 @@ def _widened(bias: Floats, scale_x: Floats, scale_w: Floats) -> Floats:
     steps = np.abs(bias.astype(np.float64)) / (scale_x * scale_w).astype(np.float64)
     if scale_w.size == 1:
         steps = steps.max(keepdims=True, initial=0.0)
-    # The factor's margin of 1e-6 covers the two float32 roundings of the new scale and of its product with scale_x.
+    # The factor's margin of 1e-6 covers the two float32 roundings of the new scale and of its product
+    # with scale_x.
     factor = np.where(steps > _LIMIT, steps / _LIMIT * (1 + 1e-6), 1.0)
     return np.where(factor > 1, scale_w * factor, scale_w).astype(np.float32)
 
 
 def _set_params(graph: Graph, reader: Node, index: int, params: QuantParams) -> None:
-    """Close the quant that `reader` reads, on a copy of its own where another layer reads it with other scales."""
+    """Close the quant that `reader` reads, on its own copy where another layer needs other scales."""
     value = reader.inputs[index]
-    assert value is not None and value.producer is not None and is_quant(value.producer)
+    assert value is not None
+    assert value.producer is not None
     if not value.has_one_use and value.tensor.quant != params:
         source = value.producer.inputs[0]
         name = graph.unique_value_name(value.name)

@@ -1,8 +1,8 @@
 """Closes the quants of weights: ARQ, the min-max scale per channel (or per tensor) of the weight itself.
 
-For every open quant that reads a floating-point constant: bound = max |w| of the channel, scale = bound / qmax, or
-bound / -qmin where the largest magnitude is negative; an all-zero channel gets scale 1. Source: AMCT's
-arq_quantize, see `qir.runtime.weights.arq`. Biases are int32 and wait for `quantize-bias`.
+For every open quant that reads a floating-point constant: bound = max |w| of the channel, scale = bound /
+qmax, or bound / -qmin where the largest magnitude is negative; an all-zero channel gets scale 1. Source:
+AMCT's arq_quantize, see `qir.runtime.weights.arq`. Biases are int32 and wait for `quantize-bias`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ TEXT_SUFFIX = ".qir"
 
 
 def load(source: str | os.PathLike[str] | bytes) -> Graph:
-    """The graph of a `.onnx` or `.qir` file, of serialized ONNX bytes, or of `sample:NAME`; ModelError otherwise."""
+    """The graph of a `.onnx` or `.qir` file, of ONNX bytes, or of `sample:NAME`; ModelError otherwise."""
     if isinstance(source, bytes):
         return read_model(source)
     text = os.fspath(source)
@@ -46,5 +46,5 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 
 def parse(text: str) -> Graph:
-    """The graph of IR text whose constants are all small enough to stand in it; ParseError points at the place."""
+    """The graph of IR text whose constants all stand in it; ParseError points at the place."""
     return parse_graph(text, None)

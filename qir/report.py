@@ -1,4 +1,4 @@
-"""What a quantization did: precision of each layer with the reason, integer share of the work, size, output error."""
+"""What a quantization did: precision of each layer and why, integer share, size, output error."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from qir.ir.node import Node
 from qir.ir.quants import is_quant, operand_precision, quantized_layers
 from qir.ir.types import spec_of
 from qir.ir.walk import walk_nodes
+from qir.runtime.compare import OutputComparison
 
 FLOAT = "qir.float"
 """Metadata key, written by insert-quant, of a layer that could be quantized and is not: the reason."""
 WIDENED = "qir.widened"
-"""Metadata key, written by quantize-bias: JSON list of channels whose weight scale was widened for their bias."""
+"""Metadata key, written by quantize-bias: JSON list of channels whose weight scale it widened."""
 
 
 @dataclass(frozen=True)
@@ -39,28 +40,18 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
-class OutputReport:
-    """How near a quantized output is to the float one on calibration data; SQNR in dB (inf when equal)."""
-
-    name: str
-    cosine: float
-    sqnr: float
-    max_error: float
-
-
-@dataclass(frozen=True)
 class Report:
-    """Layers in running order, outputs, file sizes in bytes, and sentences about anything out of the ordinary."""
+    """Layers in running order, outputs, sizes in bytes, and sentences about anything unusual."""
 
     layers: tuple[LayerReport, ...]
-    outputs: tuple[OutputReport, ...]
+    outputs: tuple[OutputComparison, ...]
     float_bytes: int
     deploy_bytes: int
     notes: tuple[str, ...] = ()
 
     @property
     def integer_share(self) -> float | None:
-        """Share of the multiply-accumulates that run in integers, or None when a layer's number is unknown."""
+        """Share of the multiply-accumulates that run in integers; None when a number is unknown."""
         counts = [layer.macs for layer in self.layers]
         known = [c for c in counts if c is not None]
         if len(known) < len(counts) or not sum(known):
@@ -69,12 +60,14 @@ class Report:
 
 
 def report_layers(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> tuple[LayerReport, ...]:
-    """Every layer that is quantized, could be, or multiplies; `shapes` fills in dimensions unknown to the graph."""
+    """Every layer that is quantized, could be, or multiplies; `shapes` fills in unknown dimensions."""
     quantized = set(quantized_layers(graph))
     return tuple(_layers(graph, quantized, shapes))
 
 
-def _layers(graph: Graph, quantized: set[Node], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[LayerReport]:
+def _layers(
+    graph: Graph, quantized: set[Node], shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[LayerReport]:
     for node in walk_nodes(graph):
         if is_quant(node):
             continue

@@ -19,13 +19,21 @@ def main() -> None:
 @main.command(context_settings=_SETTINGS)
 @click.argument("model")
 @click.option("--data", help="Calibration data: .npz, folder of .npy per input, or file.py:function.")
-@click.option("-o", "--output", metavar="PREFIX", required=True, help="Where files go: PREFIX_deploy_model.onnx, …")
+@click.option(
+    "-o", "--output", metavar="PREFIX", required=True, help="Where files go: PREFIX_deploy_model.onnx, …"
+)
 @click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
-@click.option("--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text.")
-@click.option("--method", type=click.Choice(_METHODS), default="ifmr", show_default=True, help="Activation ranges.")
+@click.option(
+    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
+)
+@click.option(
+    "--method", type=click.Choice(_METHODS), default="ifmr", show_default=True, help="Activation ranges."
+)
 @click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
-@click.option("--form", type=click.Choice(("ascend", "qdq")), default="ascend", show_default=True,
-              help="Fake-quant graph in plain ops (predicts the deploy graph) or QuantizeLinear/DequantizeLinear.")  # fmt: skip
+@click.option(
+    "--form", type=click.Choice(("ascend", "qdq")), default="ascend", show_default=True,
+    help="Fake-quant graph in plain ops (predicts the deploy graph) or QuantizeLinear/DequantizeLinear.",
+)  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bars and no table.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def quantize(

@@ -1,4 +1,4 @@
-"""The packaged sample: a digits classifier with BatchNormalization, its calibration images and a labelled test set.
+"""The packaged sample: a digits classifier with BatchNormalization, calibration images, labelled test images.
 
 Model and data are the project's own: trained on 800 of the scikit-learn digits, tested on the other 901.
 """
@@ -16,7 +16,7 @@ PREFIX = "sample:"
 
 @dataclass(frozen=True)
 class Sample:
-    """Files of one sample: float model, calibration `.npz` (inputs), test `.npz` (inputs and int64 `labels`)."""
+    """Float model, calibration `.npz` (inputs) and test `.npz` (inputs and int64 `labels`)."""
 
     model: Path
     calibration: Path
@@ -29,7 +29,7 @@ def sample_named(name: str) -> Sample:
     folder = Path(__file__).parent
     known = sorted(p.stem for p in folder.glob("*.onnx"))
     if short not in known:
-        raise ConfigError(f"there is no sample '{short}', only {', '.join(known)}{did_you_mean(short, known)}")
-    return Sample(
-        folder / f"{short}.onnx", folder / f"{short}_calibration.npz", folder / f"{short}_test.npz"
-    )
+        raise ConfigError(
+            f"there is no sample '{short}', only {', '.join(known)}{did_you_mean(short, known)}"
+        )
+    return Sample(folder / f"{short}.onnx", folder / f"{short}_calibration.npz", folder / f"{short}_test.npz")

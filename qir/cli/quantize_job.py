@@ -1,0 +1,141 @@
+"""The work of `qir quantize`: run the main job with progress bars and print what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from qir.backends.fake_quant import lower
+from qir.cli.progress import RichProgress
+from qir.ir.errors import ConfigError
+from qir.ir.graph import Graph
+from qir.models import load
+from qir.quantize import Quantized, quantize
+from qir.report import LayerReport, Report
+from qir.runtime.session import Session
+from qir.samples import PREFIX, sample_named
+
+_LISTED = 20
+"""Float layers listed one by one; more are counted by reason."""
+
+
+@dataclass(frozen=True)
+class QuantizeJob:
+    """What one call of `qir quantize` is asked to do; the fields are its arguments and options."""
+
+    model: str
+    data: str | None
+    output: str
+    target: str
+    pipeline: str
+    method: str
+    skip: tuple[str, ...]
+    form: str
+    quiet: bool
+
+
+def run_job(job: QuantizeJob) -> None:
+    """Quantize, then print tables to stdout (nothing with `quiet`)."""
+    is_sample = job.model.startswith(PREFIX)
+    data = job.data or (str(sample_named(job.model).calibration) if is_sample else None)
+    if data is None:
+        raise ConfigError(
+            "no calibration data; give --data DATA (.npz, folder of .npy per input, or file.py:function)"
+        )
+    with RichProgress(quiet=job.quiet) as progress:
+        result = quantize(
+            job.model,
+            data,
+            output=job.output,
+            target=job.target,
+            pipeline=job.pipeline,
+            method=job.method,
+            skip=job.skip,
+            form=job.form,
+            progress=progress,
+        )
+    if job.quiet:
+        return
+    console = Console(highlight=False)
+    console.print(_layer_table(result.report))
+    console.print(_output_table(result.report))
+    if is_sample:
+        console.print(_accuracy_line(job.model, result.graph, job.form))
+    _print_summary(console, result)
+
+
+def _layer_table(report: Report) -> Table:
+    """Integer layers by op, then float layers with the reason, the largest first."""
+    table = Table(title="layers", title_justify="left")
+    for heading in ("layer", "op", "precision", "MACs", "why"):
+        table.add_column(heading, justify="right" if heading == "MACs" else "left", overflow="fold")
+    total = sum(layer.macs or 0 for layer in report.layers)
+    integer = [layer for layer in report.layers if layer.is_quantized]
+    for op in dict.fromkeys(layer.op for layer in integer):
+        same = [layer for layer in integer if layer.op == op]
+        kinds = ", ".join(dict.fromkeys(layer.precision for layer in same))
+        why = "; ".join(dict.fromkeys(layer.reason for layer in same if layer.reason))
+        table.add_row(f"{len(same)} layers", op, kinds, _share(same, total), why)
+    floats = sorted((x for x in report.layers if not x.is_quantized), key=lambda x: -(x.macs or 0))
+    for layer in floats[:_LISTED]:
+        table.add_row(layer.name, layer.op, layer.precision, _share([layer], total), layer.reason)
+    if len(floats) > _LISTED:
+        rest = floats[_LISTED:]
+        table.add_row(f"{len(rest)} more layers", "", "float32", _share(rest, total), "")
+    return table
+
+
+def _share(layers: Sequence[LayerReport], total: int) -> str:
+    if any(layer.macs is None for layer in layers):
+        return "?"
+    return f"{100 * sum(layer.macs or 0 for layer in layers) / total:.1f} %" if total else "-"
+
+
+def _output_table(report: Report) -> Table:
+    table = Table(title="outputs, fake-quant against float, on calibration data", title_justify="left")
+    for heading in ("output", "cosine", "SQNR", "max difference"):
+        table.add_column(heading, justify="left" if heading == "output" else "right")
+    for output in report.outputs:
+        table.add_row(output.name, f"{output.cosine:.6f}", f"{output.sqnr:.1f} dB", f"{output.max_abs:.4g}")
+    return table
+
+
+def _accuracy_line(model: str, graph: Graph, form: str) -> str:
+    """Top-1 accuracy of float and fake-quant model on the sample's labelled test set."""
+    with np.load(sample_named(model).test) as test:
+        feeds, labels = {k: test[k] for k in test.files if k != "labels"}, test["labels"]
+    before, after = (_accuracy(g, feeds, labels) for g in (load(model), lower(graph, form)))
+    return f"accuracy on {len(labels)} test images: FP32 {before:.4f}, fake-quant {after:.4f}"
+
+
+def _accuracy(graph: Graph, feeds: dict[str, npt.NDArray[Any]], labels: npt.NDArray[np.int64]) -> float:
+    session = Session(graph)
+    scores = session.run(feeds)[session.outputs[0]]
+    return float((scores.argmax(1) == labels).mean())
+
+
+def _print_summary(console: Console, result: Quantized) -> None:
+    report = result.report
+    quantized = sum(layer.is_quantized for layer in report.layers)
+    share = report.integer_share
+    work = "" if share is None else f", {100 * share:.1f} % of the multiply-accumulates"
+    console.print(f"{quantized} of {len(report.layers)} layers run in integers{work}")
+    if report.deploy_bytes:
+        ratio = report.float_bytes / report.deploy_bytes
+        console.print(
+            f"size {_size(report.float_bytes)} -> {_size(report.deploy_bytes)} ({ratio:.1f}x smaller)"
+        )
+    for note in report.notes:
+        console.print(f"note: {note}")
+    for path in result.paths or ():
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,173 @@
+"""The main job: a float model and data in, a quantized graph, its files and a report out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from qir.backends.fake_quant import check_form, lower
+from qir.backends.files import Paths, check_prefix, output_paths, write_files
+from qir.backends.targets import Target, target_named
+from qir.frontends.onnx import infer_types
+from qir.ir.errors import ConfigError, PassError
+from qir.ir.graph import Graph
+from qir.ir.quants import quantized_layers
+from qir.ir.types import TensorType
+from qir.models import load
+from qir.passes.base import Pass
+from qir.passes.calibrate import Calibrate
+from qir.passes.context import Context
+from qir.passes.insert_quant import InsertQuant
+from qir.passes.manager import PassManager
+from qir.passes.pipeline import parse_pipeline
+from qir.report import Report, opaque_ops, report_layers
+from qir.runtime.compare import compare_outputs
+from qir.runtime.data import CalibrationData, DataSource, open_data
+from qir.runtime.progress import SILENT, Progress
+from qir.runtime.session import Session
+
+COMPARED_UNITS = 16
+"""Samples on which float and fake-quant outputs are compared for the report."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """The closed graph, the files written (None without `output`), and the report."""
+
+    graph: Graph
+    paths: Paths | None
+    report: Report
+
+
+def quantize(
+    model: str | os.PathLike[str] | bytes | Graph,
+    data: DataSource,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    target: str = "ascend",
+    pipeline: str = "default",
+    method: str = "ifmr",
+    skip: Sequence[str] = (),
+    form: str = "ascend",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Quantized:
+    """Quantize a float model with calibration data; write its files when `output` is a prefix.
+
+    `model` is a path, serialized ONNX or a graph (left as it is). `data` is whatever `open_data` takes.
+    `pipeline` is the name of one of the target's pipelines or a pipeline text; `method` and `skip` go
+    into its `calibrate` and `insert-quant`. `form` is that of the fake-quant graph, "ascend" or "qdq".
+    `batch_size` is accepted for scripts that pass one: samples are run one by one, so it changes no bit
+    of the result.
+
+    Raises a QirError that says what to do; no file is left half-written then.
+    """
+    check_form(form)
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
+    shown = progress or SILENT
+    chosen = target_named(target)
+    passes = configure(chosen, pipeline, method, skip)
+    if output is not None:
+        check_prefix(output)
+        _check_not_input(model, output)
+    original = model if isinstance(model, Graph) else load(model)
+    calibration = open_data(data, original)
+    graph = original.clone()
+    context = Context(data=calibration, rules=chosen.rules, progress=shown)
+    PassManager(passes).run(graph, context)
+    return _finish(original, graph, calibration, output, form, shown)
+
+
+def configure(target: Target, pipeline: str, method: str, skip: Sequence[str]) -> tuple[Pass, ...]:
+    """The passes of a pipeline (name or text), with method and skip list put where they belong."""
+    passes = parse_pipeline(pipeline, named=target.pipelines)
+    return tuple(_configured(item, method, skip) for item in passes)
+
+
+def _configured(item: Pass, method: str, skip: Sequence[str]) -> Pass:
+    if isinstance(item, Calibrate):
+        default = next(f.default for f in fields(Calibrate) if f.name == "method")
+        if method not in (item.method, default):
+            if item.method != default:
+                raise ConfigError(
+                    f"the pipeline says calibrate{{method={item.method}}}, but method is '{method}'"
+                )
+            return replace(item, method=method)
+    if isinstance(item, InsertQuant) and skip:
+        return replace(item, skip=(*item.skip, *skip))
+    return item
+
+
+def _check_not_input(model: str | os.PathLike[str] | bytes | Graph, output: str | os.PathLike[str]) -> None:
+    if isinstance(model, (bytes, Graph)):
+        return
+    source = Path(model)
+    for path in output_paths(output):
+        if source.exists() and path.exists() and path.samefile(source):
+            raise ConfigError(
+                f"'{path}' is the input model; choose another output prefix, it is never overwritten"
+            )
+
+
+def _finish(
+    original: Graph,
+    graph: Graph,
+    data: CalibrationData,
+    output: str | os.PathLike[str] | None,
+    form: str,
+    progress: Progress,
+) -> Quantized:
+    """Write the files and compare the fake-quant graph with the float one."""
+    if not quantized_layers(graph):
+        raise PassError(
+            "no layer was quantized: "
+            + ("; ".join(_reasons(graph)) or "the pipeline inserts no quants into this model")
+        )
+    reference = Session(original, threads=1)
+    first = next(iter(data.units(reference.run)))
+    paths = None if output is None else write_files(graph, output, form, first.feeds)
+    candidate = Session(lower(graph, form, first.feeds), threads=1)
+    outputs = compare_outputs(reference, candidate, data, limit=COMPARED_UNITS, progress=progress)
+    sizes = _float_bytes(original), 0 if paths is None else paths.deploy_model.stat().st_size
+    layers = report_layers(graph, _shapes(graph, first.feeds))
+    return Quantized(graph, paths, Report(layers, outputs, *sizes, _notes(graph)))
+
+
+def _reasons(graph: Graph) -> Iterator[str]:
+    """Why layers stay in float, the first few."""
+    refused = [layer for layer in report_layers(graph, {}) if not layer.is_quantized]
+    for layer in refused[:3]:
+        yield f"'{layer.name}' ({layer.op}): {layer.reason}"
+    if len(refused) > 3:
+        yield f"and {len(refused) - 3} more"
+
+
+def _shapes(graph: Graph, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of all values for the inputs of one run, as far as inference knows them."""
+    copy = graph.clone()
+    for value in copy.values():
+        if value.name in feeds and isinstance(value.type, TensorType):
+            value.type = replace(value.type, shape=feeds[value.name].shape)
+        elif value.constant is None and isinstance(value.type, TensorType):
+            value.type = replace(value.type, shape=None)
+    infer_types(copy)
+    known = ((value.name, value.tensor.static_shape) for value in copy.values())
+    return {name: shape for name, shape in known if shape is not None}
+
+
+def _float_bytes(graph: Graph) -> int:
+    """Bytes of the float model's constants: what the weights take in its file."""
+    return sum(v.constant.data.nbytes for v in graph.constants if v.constant is not None)
+
+
+def _notes(graph: Graph) -> tuple[str, ...]:
+    opaque = opaque_ops(graph)
+    if not opaque:
+        return ()
+    return (f"ops outside ONNX are carried unchanged: {', '.join(opaque)}",)
