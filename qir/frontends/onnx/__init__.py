@@ -8,6 +8,7 @@ from qir.frontends.onnx.files import (
     save_model,
 )
 from qir.frontends.onnx.infer import infer_types
+from qir.frontends.onnx.known_ops import unknown_ops
 from qir.frontends.onnx.source import read_model
 from qir.frontends.onnx.writer import to_model
 
@@ -20,4 +21,5 @@ __all__ = [
     "read_model",
     "save_model",
     "to_model",
+    "unknown_ops",
 ]

@@ -127,7 +127,7 @@ def write_attribute(
 ) -> None:
     """Fill `proto`, whose name is set, with an attribute.
 
-    `write_graph` writes subgraphs; with `sparse`, tensors become sparse ones. ModelError for a list of mixed kinds.
+    `write_graph` writes subgraphs; `sparse` makes tensors sparse ones. ModelError for a list of mixed kinds.
     """
     if isinstance(item, tuple):
         _write_list(item, proto, write_graph, sparse)

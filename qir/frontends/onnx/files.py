@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -14,7 +14,8 @@ import onnx
 from qir.frontends.onnx.external import location_of
 from qir.frontends.onnx.order import subgraphs
 from qir.frontends.onnx.tensors import describe_tensor, little_endian, write_tensor
-from qir.frontends.onnx.writer import Quants, build_model
+from qir.frontends.onnx.writer import Quants, Store, build_model
+from qir.ir.atomic import written_aside
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.errors import ConfigError
@@ -41,15 +42,14 @@ def save_model(
     """
     target = Path(path)
     check_writable(target)
-    if constant_bytes(graph) <= external_bytes:
-        model = build_model(graph, quants, taps, write_tensor)
-        with _aside(target) as file:
-            file.write(model.SerializeToString(deterministic=True))
-        return
     beside = target.with_name(f"{target.name}.data")
-    with _aside(beside) as data:
-        model = build_model(graph, quants, taps, _External(data, beside.name).store)
-    with _aside(target) as file:
+    with ExitStack() as files:
+        # The stack closes in reverse: the data are in place before the model that needs them.
+        file = files.enter_context(written_aside(target))
+        store: Store = write_tensor
+        if constant_bytes(graph) > external_bytes:
+            store = _External(files.enter_context(written_aside(beside)), beside.name).store
+        model = build_model(graph, quants, taps, store)
         file.write(model.SerializeToString(deterministic=True))
 
 
@@ -123,17 +123,3 @@ class _External:
         offset = self._file.tell()
         np.ascontiguousarray(little_endian(constant)).tofile(self._file)
         return offset
-
-
-@contextmanager
-def _aside(target: Path) -> Iterator[IO[bytes]]:
-    """A file to write that becomes `target` at the end, unless something fails before."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            yield file
-        os.replace(aside, target)
-    except OSError as error:
-        raise ConfigError(f"'{target}' cannot be written: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)

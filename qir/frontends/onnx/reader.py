@@ -70,16 +70,17 @@ class _Reader:
         read_graph_metadata(proto, graph)
         types = _stated_types(proto)
         constants = self._initializers(proto)
+        scope.check_free([info.name for info in proto.input], where)
         listed: list[Value] = []
         for name in [info.name for info in proto.input]:
             held = constants.pop(name, None)
             own = self._value_name(name, frame)
-            value = graph.add_input(own, types[name]) if held is None else graph.constant(held, own)
-            scope.define(name, value, where)
+            value = graph.add_input(own, types[name]) if held is None else graph.add_constant(own, held)
+            scope.define(name, value)
             if held is not None:
                 listed.append(value)
         for name, held in constants.items():
-            scope.define(name, graph.constant(held, self._value_name(name, frame)), where)
+            scope.define(name, graph.add_constant(self._value_name(name, frame), held))
         if self._overridable and graph.parent is None:
             remember_initializer_inputs(graph, listed)
         self._nodes(replace(frame, types=types), proto.node)
@@ -119,6 +120,7 @@ class _Reader:
         for i in running_order(nodes, frame.where):
             node = nodes[i]
             label = f"node '{node.name or next(iter(node.output), '')}' ({node.op_type})"
+            frame.scope.check_free(node.output, label)
             if function_key(node) in self._functions:
                 self._call(node, i, label, frame)
             elif node.op_type == "Constant" and domain_of(node.domain) == "":
@@ -133,7 +135,7 @@ class _Reader:
             raise ModelError(f"{label} must have one output and one attribute of {', '.join(CONSTANT_FORMS)}")
         held = constant_value(forms[0], attributes[forms[0]])
         name = node.output[0]
-        frame.scope.define(name, frame.graph.constant(held, self._value_name(name, frame)), label)
+        frame.scope.define(name, frame.graph.add_constant(self._value_name(name, frame), held))
 
     def _node(self, node: onnx.NodeProto, index: int, label: str, frame: Frame) -> None:
         bound = bound_attributes(node, frame)
@@ -149,7 +151,7 @@ class _Reader:
         )
         for output, value in zip(node.output, made.outputs, strict=True):
             if value is not None:
-                frame.scope.define(output, value, label)
+                frame.scope.define(output, value)
         read_node_metadata(node, made, [b.name for b in bound if kind_of(b.proto) in SPARSE_KINDS])
         if name != node.name and not frame.prefix:
             made.metadata[ORIGINAL_NAME] = node.name
@@ -177,7 +179,7 @@ class _Reader:
         body = Scope()
         for i, formal in enumerate(function.input):
             name = node.input[i] if i < len(node.input) else ""
-            body.define(formal, frame.scope.find(name, label) if name else None, label)
+            body.define(formal, frame.scope.find(name, label) if name else None)
         returned = {f: name for f, name in zip(function.output, node.output, strict=False) if name}
         results = {f: self._value_name(n, frame) for f, n in returned.items() if f not in function.input}
         inner = Frame(
@@ -194,7 +196,7 @@ class _Reader:
         for formal, name in zip(function.output, node.output, strict=False):
             if name:
                 value = body.find(formal, f"an output of function '{key.name}'")
-                frame.scope.define(name, self._returned(value, formal, name, inner, frame), label)
+                frame.scope.define(name, self._returned(value, formal, name, inner, frame))
 
     def _returned(
         self, value: Value | None, formal: str, name: str, inner: Frame, frame: Frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 import onnx
 
@@ -19,12 +19,18 @@ class Scope:
         self._outer, self._declared = outer, declared
         self._values: dict[str, Value | None] = {}
 
-    def define(self, name: str, value: Value | None, where: str) -> None:
-        """Let `name` stand for `value` (None: an optional input left out); ModelError when it is taken."""
-        if name in self._values:
-            raise ModelError(
-                f"{where} defines '{name}', which is defined already; each value needs its own name"
-            )
+    def check_free(self, names: Sequence[str], where: str) -> None:
+        """ModelError when one of `names` is taken already, or stands twice among them ("" is no name)."""
+        seen: set[str] = set()
+        for name in names:
+            if name and (name in self._values or name in seen):
+                raise ModelError(
+                    f"{where} defines '{name}' a second time; each value needs a name of its own"
+                )
+            seen.add(name)
+
+    def define(self, name: str, value: Value | None) -> None:
+        """Let the free name `name` stand for `value` (None: an optional input that was left out)."""
         self._values[name] = value
 
     def find(self, name: str, where: str) -> Value | None:

@@ -1,0 +1,15 @@
+"""Which ops ONNX defines: all others are carried as they are, and nothing is known about them."""
+
+from __future__ import annotations
+
+import onnx
+
+from qir.ir.graph import Graph
+from qir.ir.node import Node
+from qir.ir.quants import is_quant
+from qir.ir.walk import walk_nodes
+
+
+def unknown_ops(graph: Graph) -> tuple[Node, ...]:
+    """The nodes, those of subgraphs too, whose op is neither ONNX's (at any opset) nor qir's own."""
+    return tuple(n for n in walk_nodes(graph) if not is_quant(n) and not onnx.defs.has(n.op, n.domain))
