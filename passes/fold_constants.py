@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qir.runtime.fold import evaluate_constants
-
 from qir.frontends.onnx import infer_types
 from qir.frontends.onnx.attributes import CONSTANT_FORMS, constant_value
 from qir.ir.constant import Constant
@@ -25,6 +23,7 @@ from qir.passes.context import Context, RewriteLog
 from qir.passes.folding.branches import inline_branch, taken_branch
 from qir.passes.folding.candidates import Candidates, candidates
 from qir.passes.folding.shape_values import shape_values
+from qir.runtime.fold import evaluate_constants
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def _known_shapes(graph: Graph) -> dict[Value, Constant]:
 def _compute(
     model: Graph, graph: Graph, max_bytes: int, left: Candidates, failed: dict[Node, str]
 ) -> list[Node]:
-    """Let ONNX Runtime compute the candidates of `graph`, a subgraph of `model` or itself; the folded nodes."""
+    """Let ONNX Runtime compute the candidates of `graph`, of `model` or a subgraph; the folded nodes."""
     found = candidates(graph, max_bytes, failed)
     left.unsized += found.unsized
     left.too_large |= found.too_large
