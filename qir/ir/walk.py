@@ -48,14 +48,11 @@ def producers(node: Node) -> tuple[Node, ...]:
 def sort_nodes(graph: Graph) -> bool:
     """Put the nodes of a graph and its subgraphs after what they read; True when anything moved.
 
-    Stable: each node keeps its place but for nodes pulled in front of their first reader, so a sorted graph
-    is left as it is. Depth-first with an explicit stack: linear in nodes and edges. ModelError names the
-    nodes of a cycle.
+    The order is that of `sorted_nodes`; ModelError names the nodes of a cycle.
     """
     changed = False
-    nodes = graph.nodes
-    order = _sorted(graph, nodes)
-    if order != nodes:
+    order = sorted_nodes(graph)
+    if order != graph.nodes:
         changed = True
         for node in order:
             graph.move(node, None)
@@ -65,10 +62,16 @@ def sort_nodes(graph: Graph) -> bool:
     return changed
 
 
-def _sorted(graph: Graph, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+def sorted_nodes(graph: Graph) -> tuple[Node, ...]:
+    """The nodes of a graph (not of its subgraphs), each after those whose results it reads.
+
+    Stable: each node keeps its place but for nodes pulled in front of their first reader, so a sorted graph
+    stays as it is. Depth-first with an explicit stack: linear in nodes and edges. ModelError names the
+    nodes of a cycle.
+    """
     order: list[Node] = []
     done: dict[Node, bool] = {}  # False while the producers of a node are being visited
-    for root in nodes:
+    for root in graph.nodes:
         stack = [] if root in done else [(root, iter(producers(root)))]
         while stack:
             node, pending = stack[-1]
