@@ -7,16 +7,28 @@ from types import MappingProxyType
 
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.passes.base import Pass
+from qir.passes.calibrate import Calibrate
 from qir.passes.eliminate_dead import EliminateDead
 from qir.passes.eliminate_identity import EliminateIdentity
+from qir.passes.fold_constants import FoldConstants
+from qir.passes.infer_types import InferTypes
+from qir.passes.insert_quant import InsertQuant
 from qir.passes.merge_duplicates import MergeDuplicates
 from qir.passes.normalize_gemm import NormalizeGemm
+from qir.passes.quantize_bias import QuantizeBias
+from qir.passes.quantize_weights import QuantizeWeights
 
 _CLASSES: tuple[type[Pass], ...] = (
+    InferTypes,
+    FoldConstants,
     EliminateIdentity,
     NormalizeGemm,
     MergeDuplicates,
     EliminateDead,
+    InsertQuant,
+    QuantizeWeights,
+    Calibrate,
+    QuantizeBias,
 )
 
 PASSES: Mapping[str, type[Pass]] = MappingProxyType({kind.name: kind for kind in _CLASSES})

@@ -11,8 +11,9 @@ import click
 from qir.cli.outputs import SPLIT_LINE, STANDARD_STREAM
 from qir.ir.constant import Constant
 from qir.ir.errors import ModelError
-from qir.ir.files import load_constants
+from qir.ir.files import data_path
 from qir.ir.graph import Graph
+from qir.ir.npz import read_npz
 from qir.ir.parser import parse_graph
 from qir.models import load
 
@@ -36,7 +37,11 @@ def read_graphs(model: str, split: bool) -> list[Graph]:
     path = Path(model)
     if path.suffix != ".qir" or not path.is_file():
         raise click.UsageError(f"--split-input needs a file of IR text (.qir), not '{model}'")
-    return _parse(path.read_text(encoding="utf-8"), load_constants(path), model, split)
+    text = _as_text(path.read_bytes())
+    if text is None:
+        raise ModelError(f"'{model}' is not IR text")
+    beside = data_path(path)
+    return _parse(text, read_npz(beside) if beside.exists() else {}, model, split)
 
 
 def _as_text(data: bytes) -> str | None:

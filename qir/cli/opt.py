@@ -10,7 +10,7 @@ import click
 from qir.cli.errors import report_errors
 
 if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
-    from qir.cli.opt_job import Emit
+    from qir.cli.outputs import Emit
     from qir.passes.instruments.print_ir import When
 
 _EMIT_CHOICES = ("qir", "onnx", "dot", "fake-quant", "ascend")

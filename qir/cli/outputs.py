@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ import click
 from qir.backends import fake_quant
 from qir.backends.ascend import deploy
 from qir.frontends.onnx import check_writable, model_files, to_model
+from qir.ir.atomic import written_aside
 from qir.ir.errors import ConfigError
+from qir.ir.files import data_path
 from qir.ir.graph import Graph
 from qir.ir.views import to_dot
 from qir.models import save
@@ -28,7 +29,7 @@ _SUFFIXES: dict[str, Format] = {".qir": "qir", ".onnx": "onnx", ".dot": "dot"}
 
 def output_format(output: str, emit: Emit | None, split: bool) -> Format:
     """How to write: what the file's suffix says, on stdout what `emit` says; UsageError when they differ."""
-    wanted: Format | None = None if emit in ("fake-quant", "ascend") else emit
+    wanted: Format | None = None if emit == "fake-quant" or emit == "ascend" else emit
     if output == STANDARD_STREAM:
         named = wanted or "qir"
     elif Path(output).suffix in _SUFFIXES:
@@ -48,10 +49,10 @@ def check_output(output: str, model: str) -> None:
         return
     path = Path(output)
     check_writable(path)
-    written = [p for p in (path, Path(f"{path}.data"), Path(f"{path}.npz")) if p.exists()]
+    written = [p for p in (path, Path(f"{path}.data"), data_path(path)) if p.exists()]
     if not written or not Path(model).is_file():
         return
-    read = [Path(model), Path(f"{model}.npz")]
+    read = [Path(model), data_path(model)]
     if Path(model).suffix == ".onnx":
         read += model_files(model)
     for old in written:
@@ -79,15 +80,7 @@ def write_graphs(graphs: Sequence[Graph], output: str, form: Format) -> None:
             sys.stdout.write(f"{SPLIT_LINE}\n".join(render(graph) for graph in graphs))
         sys.stdout.flush()
     elif form == "dot":
-        _write_text(Path(output), to_dot(graphs[0]))
+        with written_aside(Path(output)) as file:
+            file.write(to_dot(graphs[0]).encode())
     else:
         save(graphs[0], output)
-
-
-def _write_text(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

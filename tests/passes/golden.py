@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from qir.backends.targets import target_named
 from qir.ir.constant import Constant
 from qir.ir.errors import QirError
+from qir.ir.files import data_path, save_graph
 from qir.ir.graph import Graph
+from qir.ir.npz import read_npz, write_npz
 from qir.ir.parser import parse_graph
-from qir.ir.printer import is_inline
-from qir.ir.walk import walk_graphs
 from qir.passes.context import Context
 from qir.passes.instruments import VerifyEach
 from qir.passes.manager import PassManager
@@ -47,6 +46,10 @@ class Case:
     number: int
     head: str
     expected: str
+
+    @property
+    def name(self) -> str:
+        return f"case {self.number} of {self.path.name}"
 
     @property
     def pipeline(self) -> str:
@@ -115,11 +118,8 @@ def all_cases() -> Iterator[Case]:
 
 
 def constants_beside(path: Path) -> dict[str, Constant]:
-    beside = Path(f"{path}.npz")
-    if not beside.exists():
-        return {}
-    with np.load(beside) as arrays:
-        return {name: Constant.of(arrays[name]) for name in arrays.files}
+    beside = data_path(path)
+    return dict(read_npz(beside)) if beside.exists() else {}
 
 
 def update(path: Path) -> None:
@@ -132,18 +132,15 @@ def update(path: Path) -> None:
         for each in (case.graph(), graph):
             constants |= {} if each is None else large_constants(each)
     path.write_text("\n".join(text), encoding="utf-8")
-    beside = Path(f"{path}.npz")
+    data_path(path).unlink(missing_ok=True)
     if constants:
-        np.savez(beside, **{name: constants[name].array for name in sorted(constants)})
-    else:
-        beside.unlink(missing_ok=True)
+        with data_path(path).open("wb") as file:
+            write_npz(file, constants.values())
 
 
-def large_constants(graph: Graph) -> Mapping[str, Constant]:
+def large_constants(graph: Graph) -> dict[str, Constant]:
     """What the text of a graph names by digest."""
-    found: dict[str, Constant] = {}
-    for inner in walk_graphs(graph):
-        for value in inner.constants:
-            if value.constant is not None and not is_inline(value.constant):
-                found[value.constant.digest] = value.constant
-    return found
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.qir"
+        save_graph(graph, path)
+        return constants_beside(path)

@@ -109,7 +109,7 @@ def test_print_ir(when: When, titles: list[str]) -> None:
     assert [line[9:] for line in printed.split("\n") if line.startswith("// ----- ")] == titles
     assert printed.count("graph @net(%x: f32[2]) {") == len(titles)
     # What a pass left half done is what one wants to see after a failure.
-    assert ("%z = Relu(%z)" in printed) == (when == "on-failure")
+    assert ('%z = Relu "y"(%z)' in printed) == (when == "on-failure")
 
 
 def test_timing_counts_the_seconds_of_each_pass() -> None:
