@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,10 @@ def check_output(output: str, model: str) -> None:
         return
     path = Path(output)
     check_writable(path)
+    try:  # permissions alone do not tell: the file system may be read-only, or full
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ConfigError(f"'{path.parent}' cannot be written to: {error.strerror}") from error
     written = [p for p in (path, Path(f"{path}.data"), data_path(path)) if p.exists()]
     if not written or not Path(model).is_file():
         return
