@@ -11,6 +11,7 @@ from qir.passes.calibrate import Calibrate
 from qir.passes.eliminate_dead import EliminateDead
 from qir.passes.eliminate_identity import EliminateIdentity
 from qir.passes.fold_constants import FoldConstants
+from qir.passes.fuse_bn import FuseBn
 from qir.passes.infer_types import InferTypes
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.merge_duplicates import MergeDuplicates
@@ -22,6 +23,7 @@ _CLASSES: tuple[type[Pass], ...] = (
     InferTypes,
     FoldConstants,
     EliminateIdentity,
+    FuseBn,
     NormalizeGemm,
     MergeDuplicates,
     EliminateDead,
