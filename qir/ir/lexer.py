@@ -9,7 +9,8 @@ from qir.ir.errors import ParseError
 _PLAIN = r"[A-Za-z_][\w.]*(?:/(?!/)[\w.]*)*"
 _STRING = r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
 _TOKENS = re.compile(
-    rf"""(?P<space>[ \t\r\n]+|//[^\n]*)
+    rf"""[ \t\r\n]*
+    (?:(?P<comment>//[^\n]*)
     |(?P<value>%(?:{_PLAIN}|{_STRING}))
     |(?P<hex>x"[0-9a-fA-F]*")
     |(?P<name>{_PLAIN})
@@ -18,7 +19,7 @@ _TOKENS = re.compile(
     |(?P<digest>\#[0-9a-f]+)
     |(?P<mark>[@=(){{}}\[\],:<>!?.-])
     |(?P<end>\Z)
-    |(?P<bad>.)""",
+    |(?P<bad>.))""",
     re.VERBOSE | re.ASCII,
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
@@ -35,19 +36,21 @@ class Lexer:
 
     def __init__(self, source: str, filename: str) -> None:
         self.source, self.filename = source, filename
-        self.kind, self.text, self.start = "", "", 0
-        self._next = _TOKENS.scanner(source).match  # type: ignore[attr-defined]  # in re since Python 2
-        self.advance()
+        self.jump(0)
 
     def advance(self) -> None:
         """Go to the next token."""
+        self.jump(self._end)
+
+    def jump(self, position: int) -> None:
+        """Go to the first token at or after a position."""
         while True:
-            match: re.Match[str] = self._next()
-            kind = match.lastgroup
-            if kind != "space":
+            match = _TOKENS.match(self.source, position)
+            assert match is not None  # the last alternatives match anything
+            kind, position = match.lastgroup or "", match.end()
+            if kind != "comment":
                 break
-        assert kind is not None
-        self.kind, self.text, self.start = kind, match.group(), match.start()
+        self.kind, self.text, self.start, self._end = kind, match[kind], match.start(kind), position
         if kind == "bad":
             what = "this string is not closed" if self.text == '"' else f"unexpected {self.text!r}"
             if self.text == "%":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _DTYPES = {dtype.value: dtype for dtype in DType}
 _NESTED = ("map", "optional", "seq", "sparse")
 _DEPTH = 64
+_PLAIN_TENSOR = re.compile(r"\w+\[[\w,? -]*\](?![ \t\r\n]*[!/])", re.ASCII)
 
 
 class Literals:
@@ -37,12 +39,13 @@ class Literals:
     def __init__(self, lexer: Lexer, constants: Mapping[str, Constant] | None) -> None:
         self.lexer, self.constants = lexer, constants
         self._depth = 0
+        self._types: dict[str, TensorType] = {}
 
     def type(self) -> Type:
         """`f32[N,3]!i8<…>`, `?`, `seq(…)`, `optional(…)`, `map(key, …)` or `sparse(…)`."""
         lexer = self.lexer
         if lexer.kind != "name" or lexer.text not in _NESTED:
-            return self._tensor()
+            return self._repeated() or self._tensor()
         start, word = lexer.start, lexer.text
         lexer.advance()
         lexer.expect("(", f"after '{word}'")
@@ -67,6 +70,19 @@ class Literals:
         if not isinstance(element, TensorType) or element.quant is not None:
             raise self.lexer.error("a sparse tensor has an element type and a shape, nothing else", start)
         return SparseTensorType(element.dtype, element.shape)
+
+    def _repeated(self) -> TensorType | None:
+        """A tensor type that the text has had before, found by its spelling: most types repeat."""
+        match = _PLAIN_TENSOR.match(self.lexer.source, self.lexer.start)
+        if match is None:
+            return None
+        spelling = match.group()
+        found = self._types.get(spelling)
+        if found is None:
+            found = self._types[spelling] = self._tensor()
+        else:
+            self.lexer.jump(match.end())
+        return found
 
     def _tensor(self) -> TensorType:
         lexer = self.lexer

@@ -49,12 +49,13 @@ class Namespace(Generic[T]):
         seen: set[str] = set()
         for name in names:
             if name in self._owners or name in seen:
-                raise QirError(f"the {kind} name '{name}' is used twice in one graph; names must be unique")
+                raise _taken(name, kind)
             seen.add(name)
 
     def register(self, name: str, owner: T, kind: str) -> None:
         """Give `name` to `owner`; QirError when it is taken in this graph."""
-        self.check_free((name,), kind)
+        if name in self._owners:
+            raise _taken(name, kind)
         self._owners[name] = owner
         self._counts[name] = self._counts.get(name, 0) + 1
 
@@ -78,3 +79,7 @@ class Namespace(Generic[T]):
             count += 1
         self._next[hint] = count
         return f"{hint}_{count}"
+
+
+def _taken(name: str, kind: str) -> QirError:
+    return QirError(f"the {kind} name '{name}' is used twice in one graph; names must be unique")

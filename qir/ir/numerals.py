@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.lexer import Lexer
 
+_FLOAT32, _FLOAT16 = struct.Struct("<f"), struct.Struct("<e")
 _LONGEST_INTEGER = 21
 """Characters of -2^63 and some more; longer ones are out of range of every type."""
 
@@ -41,7 +43,7 @@ def read_float(lexer: Lexer, item: Item, dtype: DType) -> float:
     if dtype is DType.F32:
         x = round_float32(item.text)
     else:
-        x = float(item.text) if dtype is DType.F64 else _round(float(item.text), np.float16)
+        x = float(item.text) if dtype is DType.F64 else _round(float(item.text), _FLOAT16)
     if math.isinf(x) and "inf" not in item.text:
         raise lexer.error(f"{item.text} is out of range of {dtype.value}", item.start)
     return x
@@ -54,7 +56,7 @@ def round_float32(text: str) -> float:
     though the decimal does not; there the exact fractions decide.
     """
     x = float(text)
-    near = _round(x, np.float32)
+    near = _round(x, _FLOAT32)
     if near == x or not math.isfinite(near):
         return near
     other = float(np.nextafter(np.float32(near), np.float32(math.inf if x > near else -math.inf)))
@@ -66,9 +68,13 @@ def round_float32(text: str) -> float:
     return max(near, other) if exact > middle else min(near, other)
 
 
-def _round(x: float, kind: type[np.floating[Any]]) -> float:
-    with np.errstate(over="ignore"):
-        return float(kind(x))
+def _round(x: float, storage: struct.Struct) -> float:
+    """The nearest number of a narrower type; an infinity beyond its range."""
+    try:
+        (near,) = storage.unpack(storage.pack(x))
+    except OverflowError:
+        return math.copysign(math.inf, x)
+    return float(near)
 
 
 def read_constant(
