@@ -14,7 +14,7 @@ from onnx_runs import load, node_cases, outputs, round_trip, run, same
 
 CHUNKS = 12
 NOT_LOADED = {
-    "Could not find an implementation|Failed to find kernel": "ONNX Runtime has no CPU kernel for op and type",
+    "Could not find an implementation|Failed to find kernel": "ONNX Runtime has no CPU kernel of that type",
     "is not a registered function/op": "an op of a preview domain that ONNX Runtime does not have",
     "Unrecognized attribute|No Op registered": "an op newer than this ONNX Runtime",
     "max supported IR version|only \\*guarantees\\* support": "an IR version or opset newer than it",

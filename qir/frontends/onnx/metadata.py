@@ -96,15 +96,15 @@ def read_graph_metadata(proto: onnx.GraphProto, graph: Graph) -> None:
 def remember_initializer_inputs(graph: Graph, values: Sequence[Value]) -> None:
     """Note which constants the file lists as inputs too, so that its users can override them."""
     if values:
-        held = {v.name: v.constant.digest for v in values if v.constant is not None}
+        held = [[v.name, v.constant.digest] for v in values if v.constant is not None]
         graph.metadata[_INITIALIZER_INPUTS] = _dump(held)
 
 
 def initializer_inputs(graph: Graph) -> tuple[Value, ...]:
     """The constants that the file listed as inputs and that are unchanged."""
-    noted: Mapping[str, str] = json.loads(graph.metadata.get(_INITIALIZER_INPUTS, "{}"))
-    values = (graph.value(name) for name in noted if graph.has_value(name))
-    return tuple(v for v in values if v.constant is not None and v.constant.digest == noted[v.name])
+    noted: Sequence[tuple[str, str]] = json.loads(graph.metadata.get(_INITIALIZER_INPUTS, "[]"))
+    values = ((graph.value(name), digest) for name, digest in noted if graph.has_value(name))
+    return tuple(v for v, digest in values if v.constant is not None and v.constant.digest == digest)
 
 
 def write_model_metadata(graph: Graph, model: onnx.ModelProto) -> None:

@@ -75,6 +75,8 @@ def _cycle(nodes: Sequence[onnx.NodeProto], needs: list[list[int]], done: set[in
             break
         seen[step] = len(path)
         path.append(step)
-    cycle = [nodes[i] for i in reversed(path[seen[step] :])]
+    indices = path[seen[step] :][::-1]
+    first = indices.index(min(indices))
+    cycle = [nodes[i] for i in (*indices[first:], *indices[:first])]
     names = [f"'{n.name or n.output[0]}' ({n.op_type})" for n in cycle[:_SHOWN]]
     return " -> ".join([*names, *(["…"] if len(cycle) > _SHOWN else []), names[0]])

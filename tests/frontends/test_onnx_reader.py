@@ -1,0 +1,378 @@
+"""ONNX models come in whole: constants, names, order, subgraphs, attributes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnx_build import BOOL, F32, I64, floats, graph, info, model, node, relu_model, tensor
+from onnx_runs import outputs, round_trip, same, through_text
+
+from qir.frontends.onnx import read_model, to_model
+from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
+from qir.ir.errors import ModelError
+from qir.ir.graph import Graph
+from qir.ir.node import EmptyList
+from qir.ir.types import OptionalType, SequenceType, TensorType
+
+X = np.array([-1.0, 2.0], np.float32)
+
+
+def _constant_model(**attribute: object) -> onnx.ModelProto:
+    return model(
+        graph([node("Constant", [], ["c"], **attribute)], [], [helper.make_empty_tensor_value_info("c")])
+    )
+
+
+@pytest.mark.parametrize(
+    ("attribute", "expected"),
+    [
+        ({"value": tensor("", np.array([1, 2], np.int32))}, np.array([1, 2], np.int32)),
+        ({"value_float": 0.5}, np.array(0.5, np.float32)),
+        ({"value_floats": [0.5, 2.0]}, np.array([0.5, 2.0], np.float32)),
+        ({"value_int": 7}, np.array(7, np.int64)),
+        ({"value_ints": [7, -8]}, np.array([7, -8], np.int64)),
+        ({"value_string": "né"}, np.array("né".encode(), object)),
+        ({"value_strings": ["a", "b"]}, np.array([b"a", b"b"], object)),
+    ],
+)
+def test_constant_node_becomes_a_constant_value(attribute: dict[str, object], expected: np.ndarray) -> None:
+    read = read_model(_constant_model(**attribute))
+    assert read.nodes == ()
+    held = read.value("c").constant
+    assert held == Constant.of(expected)
+    assert to_model(read).graph.initializer[0].name == "c"
+
+
+def test_sparse_constant_and_initializer_become_dense() -> None:
+    values = helper.make_tensor("s", F32, [2], [3.0, 4.0])
+    indices = helper.make_tensor("i", I64, [2, 2], [0, 1, 1, 0])
+    sparse = helper.make_sparse_tensor(values, indices, [2, 2])
+    read = read_model(_constant_model(sparse_value=sparse))
+    dense = np.array([[0, 3], [4, 0]], np.float32)
+    assert read.value("c").constant == Constant.of(dense)
+    body = graph([node("Relu", ["s"], ["y"])], [], [info("y", F32, [2, 2])])
+    body.sparse_initializer.append(sparse)
+    assert same(outputs(round_trip(model(body))), [dense])
+
+
+def test_constant_without_a_value_is_an_error() -> None:
+    with pytest.raises(
+        ModelError, match=r"node 'c' \(Constant\) must have one output and one attribute of value"
+    ):
+        read_model(_constant_model())
+
+
+def test_old_models_list_initializers_as_inputs() -> None:
+    body = graph(
+        [node("Add", ["x", "w"], ["y"])],
+        [info("x", F32, [2]), info("w", F32, [2])],
+        [info("y", F32, [2])],
+        [floats("w", 1, 2)],
+    )
+    old = model(body, opset=8, ir=3)
+    read = read_model(old)
+    assert [v.name for v in read.inputs] == ["x"]
+    written = round_trip(old)
+    assert written.ir_version == 4
+    assert [v.name for v in written.graph.input] == ["x"]
+    assert same(outputs(old, X), outputs(written, X))
+
+
+def test_overridable_initializers_stay_overridable() -> None:
+    body = graph(
+        [node("Add", ["x", "w"], ["y"]), node("Add", ["y", "v"], ["z"])],
+        [info("w", F32, [2]), info("x", F32, [2]), info("v", F32, [2])],
+        [info("z", F32, [2])],
+        [floats("w", 1, 2), floats("v", 5, 6)],
+    )
+    read = through_text(read_model(model(body)))
+    assert [v.name for v in read.inputs] == ["x"]
+    assert [v.name for v in to_model(read).graph.input] == ["x", "w", "v"]
+    changed = read.constant(np.zeros(2, np.float32), "zeros")
+    read.replace(read.value("v"), changed)
+    read.erase(read.value("v"))
+    assert [v.name for v in to_model(read).graph.input] == ["x", "w"]
+    read.rename(changed, "v")  # the same name, other data: not the input that users know
+    assert [v.name for v in to_model(read).graph.input] == ["x", "w"]
+
+
+def test_optional_inputs_and_outputs() -> None:
+    clip = node("Clip", ["x", "", "high"], ["c"])
+    drop = node("Dropout", ["c"], ["y", ""])
+    body = graph([clip, drop], [info("x", F32, [2])], [info("y", F32, [2])], [tensor("high", np.float32(1))])
+    read = read_model(model(body))
+    assert read.nodes[0].inputs == (read.value("x"), None, read.value("high"))
+    assert read.nodes[1].outputs[1] is None
+    written = round_trip(model(body))
+    assert list(written.graph.node[0].input) == ["x", "", "high"]
+    assert list(written.graph.node[1].output) == ["y", ""]
+    assert same(outputs(model(body), X), outputs(written, X))
+
+
+def test_unsorted_nodes_are_sorted() -> None:
+    nodes = [node("Neg", ["b"], ["y"]), node("Relu", ["x"], ["a"]), node("Exp", ["a"], ["b"])]
+    read = read_model(model(graph(nodes, [info("x", F32, [2])], [info("y", F32, [2])])))
+    assert [n.op for n in read.nodes] == ["Relu", "Exp", "Neg"]
+
+
+def test_unsorted_capture_is_sorted() -> None:
+    branch = graph([node("Neg", ["late"], ["t"])], [], [info("t", F32, [2])], name="b")
+    nodes = [
+        node("If", ["k"], ["y"], then_branch=branch, else_branch=branch),
+        node("Relu", ["x"], ["late"]),
+    ]
+    body = graph(nodes, [info("k", BOOL, []), info("x", F32, [2])], [info("y", F32, [2])])
+    assert [n.op for n in read_model(model(body)).nodes] == ["Relu", "If"]
+
+
+def test_cycle_names_its_nodes() -> None:
+    nodes = [
+        node("Add", ["x", "b"], ["a"], name="first"),
+        node("Neg", ["a"], ["b"], name="second"),
+        node("Exp", ["b"], ["y"], name="reader"),
+    ]
+    with pytest.raises(ModelError, match=r"cycle: 'first' \(Add\) -> 'second' \(Neg\) -> 'first'") as error:
+        read_model(model(graph(nodes, [info("x", F32, [2])], [info("y", F32, [2])])))
+    assert "reader" not in str(error.value)
+
+
+def test_dangling_names() -> None:
+    body = graph(
+        [node("Relu", ["weigth"], ["y"], name="r")], [], [info("y", F32, [2])], [floats("weight", 1, 2)]
+    )
+    with pytest.raises(
+        ModelError, match=r"node 'r' \(Relu\) reads 'weigth', which no .*did you mean 'weight'"
+    ):
+        read_model(model(body))
+    body = graph([], [info("x", F32, [2])], [info("y", F32, [2])])
+    with pytest.raises(ModelError, match="an output of graph 'g' reads 'y'"):
+        read_model(model(body))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "initializers"),
+    [
+        ([node("Relu", ["x"], ["y"]), node("Neg", ["x"], ["y"])], ["x"], []),
+        ([node("Relu", ["x"], ["x"])], ["x"], []),
+        ([node("Split", ["x"], ["y", "y"])], ["x"], []),
+        ([node("Relu", ["x"], ["y"])], ["x", "x"], []),
+        ([node("Relu", ["x"], ["y"])], ["x"], [floats("w", 1), floats("w", 2)]),
+        ([node("Constant", [], ["w"], value_float=1.0)], ["x"], [floats("w", 2)]),
+    ],
+)
+def test_a_name_defined_twice(
+    nodes: list[onnx.NodeProto], inputs: list[str], initializers: list[onnx.TensorProto]
+) -> None:
+    body = graph(nodes, [info(n, F32, [2]) for n in inputs], [info("x", F32, [2])], initializers)
+    with pytest.raises(ModelError, match=r"second time|twice|cycle"):
+        read_model(model(body))
+
+
+def test_equal_initializers_may_repeat() -> None:
+    body = graph([node("Relu", ["w"], ["y"])], [], [info("y", F32, [1])], [floats("w", 1), floats("w", 1)])
+    assert len(read_model(model(body)).constants) == 1
+
+
+def test_node_names_become_unique() -> None:
+    nodes = [
+        node("Relu", ["x"], ["a"], name="n"),
+        node("Neg", ["a"], ["b"]),
+        node("Exp", ["b"], ["c"], name="n"),
+        node("Exp", ["c"], ["d"], name="n_1"),
+        node("Abs", ["d"], ["y"], name="Neg_1"),
+    ]
+    read = read_model(model(graph(nodes, [info("x", F32, [2])], [info("y", F32, [2])])))
+    assert [n.name for n in read.nodes] == ["n", "Neg_1_1", "n_2", "n_1", "Neg_1"]
+    assert [n.metadata.get("qir.original_name") for n in read.nodes] == [None, "", "n", None, None]
+    assert [n.name for n in to_model(through_text(read)).graph.node] == [
+        "n",
+        "Neg_1_1",
+        "n_2",
+        "n_1",
+        "Neg_1",
+    ]
+
+
+def test_overlapping_names_in_subgraphs() -> None:
+    """Sibling branches share names; one also repeats names of the graph around it, early and late ones."""
+    then = graph(
+        [node("Relu", ["x"], ["early"], name="same"), node("Neg", ["early"], ["late"], name="same2")],
+        [],
+        [info("late", F32, [2])],
+        [floats("w", 1, 1)],
+        name="t",
+    )
+    other = graph(
+        [node("Add", ["x", "w"], ["r"], name="same"), node("Add", ["r", "early"], ["s"], name="same2")],
+        [],
+        [info("s", F32, [2])],
+        [floats("w", 5, 7)],
+        name="e",
+    )
+    body = graph(
+        [
+            node("Exp", ["x"], ["early"], name="same"),
+            node("If", ["k"], ["i"], then_branch=then, else_branch=other),
+            node("Neg", ["i"], ["late"]),
+        ],
+        [info("k", BOOL, []), info("x", F32, [2])],
+        [info("late", F32, [2])],
+    )
+    read = read_model(model(body))
+    outer = {v.name for v in read.values()}
+    inner = [{v.name for v in g.values()} for n in read.nodes for g in n.subgraphs]
+    assert all(not outer & names for names in inner)
+    written = round_trip(model(body))
+    for k, expected in ((True, -np.maximum(X, 0)), (False, np.add(X, [5, 7]) + np.exp(X))):
+        got = outputs(written, np.array(k), X)[0]
+        np.testing.assert_allclose(got, -expected.astype(np.float32), rtol=1e-6)
+
+
+def test_loop_and_scan_with_captures() -> None:
+    step = graph(
+        [
+            node("Add", ["state", "bias"], ["next"]),
+            node("Identity", ["go"], ["still"]),
+            node("Mul", ["next", "two"], ["out"]),
+        ],
+        [info("i", I64, []), info("go", BOOL, []), info("state", F32, [2])],
+        [info("still", BOOL, []), info("next", F32, [2]), info("out", F32, [2])],
+        [tensor("two", np.float32(2))],
+        name="step",
+    )
+    body = graph(
+        [
+            node("Relu", ["x"], ["bias"]),
+            node("Loop", ["n", "", "x"], ["last", "all"], body=step),
+        ],
+        [info("n", I64, []), info("x", F32, [2])],
+        [info("last", F32, [2]), info("all", F32, ["n", 2])],
+    )
+    original = model(body)
+    assert same(outputs(original, np.array(3), X), outputs(round_trip(original), np.array(3), X))
+    read = read_model(original)
+    captures = [u for u in read.value("bias").uses if u.node.graph is not read]
+    assert [u.node.op for u in captures] == ["Add"]
+
+
+def test_every_attribute_kind() -> None:
+    sub = graph([node("Relu", ["x"], ["q"])], [], [info("q", F32, [2])], name="sub")
+    values = helper.make_tensor("", F32, [1], [3.0])
+    sparse = helper.make_sparse_tensor(values, helper.make_tensor("", I64, [1], [2]), [4])
+    kinds = {
+        "f": 0.1,
+        "i": -3,
+        "s": "text",
+        "b": b"\xff\x00",
+        "t": floats("", 1, 2),
+        "g": sub,
+        "sp": sparse,
+        "tp": helper.make_sequence_type_proto(helper.make_tensor_type_proto(F32, ["N", None, 3])),
+        "fs": [0.1, 2.0],
+        "is": [1, 2],
+        "ss": ["a", "né"],
+        "bs": [b"\xff", b"a"],
+        "ts": [floats("", 1), tensor("", np.array([[1]], np.int8))],
+        "gs": [sub, sub],
+        "sps": [sparse],
+        "tps": [helper.make_tensor_type_proto(I64, []), helper.make_tensor_type_proto(F32, None)],
+        **{f"e{k}": [] for k in (6, 7, 8, 9, 10, 12, 14)},
+    }
+    custom = onnx.NodeProto(op_type="Custom", domain="my.domain", input=["x"], output=["y"], name="c")
+    for key, value in kinds.items():
+        kind = int(key[1:]) if key[0] == "e" else None
+        custom.attribute.append(helper.make_attribute(key, value, attr_type=kind))
+    body = graph([custom], [info("x", F32, [2])], [info("y", F32, [2])])
+    original = model(body, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("my.domain", 3)])
+    read = through_text(read_model(original))
+    (made,) = read.nodes
+    assert made.attributes["f"] == np.float32(0.1)
+    assert made.attributes["b"] == b"\xff\x00"
+    assert made.attributes["tp"] == SequenceType(TensorType(DType.F32, ("N", None, 3)))
+    assert made.attributes["sp"] == Constant.of(np.array([0, 0, 3, 0], np.float32))
+    assert isinstance(made.attributes["g"], Graph)
+    assert made.attributes["e8"] == EmptyList("strings")
+    written = to_model(read).graph.node[0]
+    assert (written.op_type, written.domain) == ("Custom", "my.domain")
+    before = {a.name: a for a in custom.attribute}
+    after = {a.name: a for a in written.attribute}
+    assert list(after) == sorted(before)
+    for key in before:
+        assert after[key].type == before[key].type, key
+        if key not in ("t", "ts", "g", "gs", "sp", "sps"):  # ONNX has several encodings of these
+            assert after[key] == before[key], key
+    assert to_model(read_model(to_model(read))) == to_model(read)
+
+
+def test_attribute_without_its_kind() -> None:
+    made = node("LeakyRelu", ["x"], ["y"], alpha=0.25)
+    made.attribute[0].ClearField("type")
+    read = read_model(model(graph([made], [info("x", F32, [2])], [info("y", F32, [2])])))
+    assert read.nodes[0].attributes == {"alpha": 0.25}
+
+
+def test_types_and_dimensions() -> None:
+    dims = ["N", "?", "-1", None, 3, 0]
+    body = graph([node("Identity", ["x"], ["y"])], [info("x", F32, dims)], [info("y", F32, None)])
+    body.input[0].type.tensor_type.shape.dim.add().dim_value = -1
+    read = through_text(read_model(model(body)))
+    assert read.inputs[0].type == TensorType(DType.F32, ("N", "?", "-1", None, 3, 0, None))
+    assert read.outputs[0].type == TensorType(DType.F32, None)
+    written = to_model(read).graph
+    assert [d.WhichOneof("value") for d in written.input[0].type.tensor_type.shape.dim] == [
+        "dim_param", "dim_param", "dim_param", None, "dim_value", "dim_value", None,
+    ]  # fmt: skip
+    assert not written.output[0].type.tensor_type.HasField("shape")
+
+
+def test_sequence_optional_map_and_sparse_types() -> None:
+    item = helper.make_tensor_type_proto(F32, ["N"])
+    kinds = {
+        "a": helper.make_sequence_type_proto(item),
+        "b": helper.make_optional_type_proto(helper.make_sequence_type_proto(item)),
+        "c": helper.make_map_type_proto(I64, item),
+        "d": helper.make_sparse_tensor_type_proto(F32, [3]),
+    }
+    infos = [helper.make_value_info(k, t) for k, t in kinds.items()]
+    read = through_text(read_model(model(graph([], infos, infos))))
+    assert read.inputs[1].type == OptionalType(SequenceType(TensorType(DType.F32, ("N",))))
+    written = to_model(read).graph
+    assert [v.type for v in written.input] == [v.type for v in infos]
+    assert [v.type for v in written.output] == [v.type for v in infos]
+
+
+def test_texts_and_versions_survive() -> None:
+    original = relu_model()
+    original.producer_name, original.producer_version, original.domain = "maker", "1.2", "org"
+    original.model_version, original.doc_string = 5, 'model "doc"\nline'
+    original.graph.doc_string = "graph doc"
+    original.graph.node[0].doc_string = "node doc"
+    original.graph.input[0].doc_string = "input doc"
+    original.graph.output[0].metadata_props.add(key="unit", value="m")
+    original.graph.metadata_props.add(key="gk", value="gv")
+    original.graph.node[0].metadata_props.add(key="nk", value="nv")
+    original.metadata_props.add(key="mk", value="mv")
+    note = original.graph.quantization_annotation.add(tensor_name="x")
+    note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="y")
+    original.opset_import.add(domain="ai.onnx.ml", version=3)
+    original.opset_import.sort(key=lambda o: o.domain)
+    assert round_trip(original) == original
+
+
+def test_training_part_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    original = relu_model()
+    original.training_info.add()
+    with caplog.at_level("INFO"):
+        assert not read_model(original).metadata.get("training_info")
+    assert "training_info is left out" in caplog.text
+
+
+def test_default_domain_has_one_name() -> None:
+    original = relu_model(opset_imports=[helper.make_opsetid("ai.onnx", 17)])
+    original.graph.node[0].domain = "ai.onnx"
+    read = read_model(original)
+    assert read.opsets == {"": 17}
+    assert read.nodes[0].domain == ""
