@@ -101,5 +101,5 @@ def _layout(value: Value, column: Column, where: str) -> Layout:
     first = expected[0] if keep_axis and expected else None
     rows = first if isinstance(first, int) and first > 0 else 1
     for shape in dict.fromkeys(column.shapes):
-        check_shape(value, (rows, *shape[1:]) if keep_axis else shape[1:], where)
+        check_shape(value, (rows, *shape[1:]) if keep_axis else shape[1:], where, shape)
     return Layout(rows, keep_axis)

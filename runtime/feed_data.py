@@ -108,7 +108,7 @@ class FeedData(CalibrationData):
             raise CalibrationError(f"{where} has no samples: its arrays are empty along axis 0")
         for value in self._inputs:
             shape = arrays[value.name].shape
-            check_shape(value, (1, *shape[1:]) if value.name in names else shape, where)
+            check_shape(value, (1, *shape[1:]) if value.name in names else shape, where, shape)
         return {name: for_onnxruntime(array) for name, array in arrays.items()}
 
     def _may_cut(self, feed: Feed, names: Sequence[str], run: Run) -> bool:

@@ -78,8 +78,13 @@ def check_dtype(value: Value, dtype: np.dtype[Any], where: str) -> None:
         raise CalibrationError(f"{where}: input '{value.name}' expects {wanted}, got {dtype.name}{cure}")
 
 
-def check_shape(value: Value, shape: tuple[int, ...], where: str) -> None:
-    """CalibrationError when `shape` contradicts the rank or a fixed dimension of input `value`."""
+def check_shape(
+    value: Value, shape: tuple[int, ...], where: str, given: tuple[int, ...] | None = None
+) -> None:
+    """CalibrationError when `shape` contradicts the rank or a fixed dimension of input `value`.
+
+    `given` is the shape of the user's array where `shape` is that of a part of it; the message shows it.
+    """
     expected = value.tensor.shape
     if expected is None:
         return
@@ -89,7 +94,8 @@ def check_shape(value: Value, shape: tuple[int, ...], where: str) -> None:
     if not fits:
         wanted_text = print_type(TensorType(value.tensor.dtype, expected))
         raise CalibrationError(
-            f"{where}: input '{value.name}' expects {wanted_text}, got shape [{','.join(map(str, shape))}]"
+            f"{where}: input '{value.name}' expects {wanted_text}, got shape "
+            f"[{','.join(map(str, shape if given is None else given))}]"
         )
 
 

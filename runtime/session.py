@@ -77,7 +77,7 @@ class Session:
             return data
         self._folder = tempfile.TemporaryDirectory(prefix="qir-")
         path = Path(self._folder.name) / "model.onnx"
-        save_model(graph, path, quants="bypass", taps=taps)
+        save_model(graph, path, external_bytes=EXTERNAL_BYTES, quants="bypass", taps=taps)
         return str(path)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:

@@ -1,0 +1,202 @@
+"""Collecting statistics: right numbers, the same bits in every split, the first bad sample named."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from small_graphs import conv_net, elementwise, images
+
+from qir.ir.dtypes import DType
+from qir.ir.errors import CalibrationError
+from qir.ir.graph import Graph
+from qir.ir.types import QuantSpec, TensorType, tensor
+from qir.runtime import collect as collect_module
+from qir.runtime.collect import collect_statistics
+from qir.runtime.data import open_data
+from qir.runtime.progress import SilentTask
+from qir.runtime.session import Session
+from qir.runtime.statistics import TensorStatistics
+
+X = images(40)
+
+
+def collected(
+    source: object, graph: Graph, names: list[str], workers: int | None = None
+) -> dict[str, TensorStatistics]:
+    values = [graph.value(name) for name in names]
+    return collect_statistics(graph, values, open_data(source, graph), workers=workers)  # type: ignore[arg-type]
+
+
+def test_statistics_are_those_of_the_tensors() -> None:
+    graph = conv_net()
+    found = collected({"x": X}, graph, ["r", "x", "c1"])
+    session = Session(graph, taps=["c1", "r"], threads=1)
+    expected = {name: TensorStatistics() for name in ("x", "c1", "r")}
+    for i in range(40):
+        tensors = session.run({"x": X[i : i + 1]})
+        for name, array in {"x": X[i], "c1": tensors["c1"], "r": tensors["r"]}.items():
+            expected[name].update(array)
+    assert found == expected
+    assert found["x"].count == X.size
+    assert found["x"].maximum == X.max()
+    assert found["r"].minimum == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 3, 40])
+def test_no_bit_depends_on_batches_or_workers(workers: int, batch: int) -> None:
+    graph = conv_net()
+    names = ["x", "c1", "r", "c2"]
+    expected = collected({"x": X}, graph, names, workers=1)
+    feeds = [{"x": X[i : i + batch]} for i in range(0, 40, batch)]
+    assert collected(feeds, graph, names, workers) == expected
+
+
+def test_nor_on_where_the_samples_lie_in_memory() -> None:
+    graph = elementwise("ReduceSum", shape=("N", 1027))
+    x = np.random.default_rng(3).normal(size=(8, 1027)).astype(np.float32)
+    base = np.zeros(8 * 1027 + 16, np.float32)
+    found = []
+    for start in range(8):
+        view = base[start : start + x.size].reshape(x.shape)
+        view[...] = x
+        found.append(collected({"x": view}, graph, ["y"]))
+    assert all(other == found[0] for other in found)
+
+
+def test_a_quant_is_measured_as_the_float_value_behind_it() -> None:
+    graph = conv_net()
+    expected = collected({"x": X}, graph, ["r"])
+    quant = graph.add(
+        "quant", [graph.value("r")], outputs=["r.q"], domain="qir", before=graph.node("conv2"),
+        types=[TensorType(DType.F32, None, QuantSpec(DType.I8, False))],
+    )  # fmt: skip
+    graph.node("conv2").set_input(0, quant.output)
+    assert collected({"x": X}, graph, ["r.q"])["r.q"] == expected["r"]
+
+
+def test_float16_and_empty_tensors() -> None:
+    half = elementwise("Relu", DType.F16)
+    found = collected({"x": np.array([[-1, 2, 3, 4]], np.float16)}, half, ["x", "y"])
+    assert (found["x"].minimum, found["y"].minimum, found["y"].maximum) == (-1, 0, 4)
+    graph = elementwise("Relu", shape=("N", "L"))
+    feeds = [{"x": np.zeros((1, 0), np.float32)}, {"x": np.ones((1, 3), np.float32)}]
+    assert collected(feeds, graph, ["y"])["y"].count == 3
+
+
+def test_tensors_that_cannot_be_calibrated() -> None:
+    graph = elementwise("Abs", DType.I64)
+    graph.value("y").type = tensor(DType.I64, ["N", 4])
+    with pytest.raises(CalibrationError, match=r"tensor 'y', made by node 'abs1' \(Abs\), is i64"):
+        collected({"x": np.ones((2, 4), np.int64)}, graph, ["y"])
+    with pytest.raises(CalibrationError, match=r"made by node 'abs1' \(Abs\), is int64"):
+        collected({"x": np.ones((2, 4), np.int64)}, elementwise("Abs", DType.I64), ["y"])
+    with pytest.raises(CalibrationError, match="'w1' is a constant"):
+        collected({"x": X}, conv_net(), ["w1"])
+
+
+def test_nothing_to_measure() -> None:
+    assert collected({"x": X}, conv_net(), []) == {}
+
+
+def log_net() -> Graph:
+    """x -> Relu "first" -> Log "second": NaN-free inputs give -inf in the second."""
+    graph = Graph("net", {"": 17})
+    x = graph.add_input("x", tensor(DType.F32, ["N", 4]))
+    relu = graph.add("Relu", [x], outputs=["a"], name="first")
+    graph.add_output(graph.add("Log", [relu.output], outputs=["b"], name="second").output)
+    return graph
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_first_sample_that_is_not_finite(workers: int) -> None:
+    x = np.ones((50, 4), np.float32)
+    x[[17, 18, 30, 31, 32], 1] = 0
+    x[17, 2] = 0
+    feeds = [{"x": x[i : i + 5]} for i in range(0, 50, 5)]
+    message = (
+        r"sample 17 \(row 2 of feed 3\): tensor 'b', made by node 'second' \(Log\), is not finite though the "
+        r"inputs are: 2 of 4 values are NaN or infinite"
+    )
+    with pytest.raises(CalibrationError, match=message):
+        collected(feeds, log_net(), ["b", "a"], workers)
+
+
+def test_data_that_are_not_finite() -> None:
+    x = np.ones((20, 4), np.float32)
+    x[11, 1:3] = np.nan
+    message = r"sample 11: input 'x' holds 2 of 4 values that are NaN or infinite"
+    with pytest.raises(CalibrationError, match=message + r" \(noticed in tensor 'b', made by node"):
+        collected({"x": x}, log_net(), ["b"])
+    with pytest.raises(CalibrationError, match=message + "; repair"):
+        collected({"x": x}, log_net(), ["b", "x"])
+
+
+def test_a_slip_in_the_data_does_not_hide_an_earlier_sample() -> None:
+    x = np.ones((20, 4), np.float32)
+    x[5] = 0
+
+    def feeds() -> Iterator[dict[str, np.ndarray]]:
+        for i in range(6):
+            yield {"x": x[i : i + 1]}
+        raise OSError("disk gone")
+
+    with pytest.raises(CalibrationError, match="sample 5: tensor 'b'"):
+        collected(feeds(), log_net(), ["b"], workers=4)
+
+
+class Recorder(SilentTask):
+    """Writes down the task and its steps."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, int | None]] = []
+        self.steps = 0
+
+    def task(self, label: str, total: int | None) -> Recorder:
+        self.tasks.append((label, total))
+        return self
+
+    def advance(self, count: int = 1) -> None:
+        self.steps += count
+
+
+def test_progress_counts_samples() -> None:
+    graph, recorder = conv_net(), Recorder()
+    collect_statistics(graph, [graph.value("r")], open_data([{"x": X[:25]}, {"x": X[25:]}], graph), recorder)
+    assert (recorder.tasks, recorder.steps) == ([("calibrate", 40)], 40)
+
+
+def test_ctrl_c_stops_the_runs_under_way() -> None:
+    graph = conv_net()
+
+    def feeds() -> Iterator[dict[str, np.ndarray]]:
+        for i in range(40):
+            if i == 20:
+                raise KeyboardInterrupt
+            yield {"x": X[i : i + 1]}
+
+    start, before = time.perf_counter(), threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        collected(feeds(), graph, ["r"], workers=4)
+    assert time.perf_counter() - start < 10
+    assert threading.active_count() == before
+
+
+def test_workers_are_bounded_by_the_memory_of_their_taps(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, used = conv_net(), []
+    mapped = collect_module.ordered_map
+
+    def watched(function, items, workers, stop):  # type: ignore[no-untyped-def]
+        used.append(workers)
+        return mapped(function, items, workers, stop)
+
+    monkeypatch.setattr(collect_module, "ordered_map", watched)
+    one_unit = sum(np.prod(shape) * 4 for shape in ((8, 6, 6), (3, 8, 8)))
+    for limit in (one_unit - 1, one_unit * 2, one_unit * 9):
+        monkeypatch.setattr(collect_module, "_TAPPED_BYTES", limit)
+        collected({"x": X}, graph, ["r", "x"], workers=4)
+    assert used == [1, 2, 4]

@@ -1,0 +1,149 @@
+"""Sessions: taps, bypassed quants, errors that name the node, models through files."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from small_graphs import conv_net, elementwise, images
+
+from qir.ir.dtypes import DType
+from qir.ir.errors import CalibrationError, ModelError, QirError
+from qir.ir.graph import Graph
+from qir.ir.types import QuantSpec, SequenceType, TensorType, tensor
+from qir.runtime import session as session_module
+from qir.runtime.session import Session, aligned_copy
+
+
+def test_taps_come_by_name() -> None:
+    x = images(2)
+    graph = conv_net()
+    found = Session(graph, taps=["r", "x", "w1", "logits"], threads=1).run({"x": x})
+    assert list(found) == ["logits", "r", "x", "w1"]
+    assert found["x"] is x
+    assert found["r"].shape == (2, 8, 6, 6)
+    assert found["r"].min() == 0
+    assert np.array_equal(found["w1"], graph.value("w1").constant.array)  # type: ignore[union-attr]
+
+
+def test_a_quant_is_bypassed_and_its_tap_is_the_float_value() -> None:
+    graph, x = conv_net(), images(2)
+    expected = Session(graph, taps=["r"], threads=1).run({"x": x})
+    relu = graph.value("r")
+    quant = graph.add(
+        "quant", [relu], outputs=["r.q"], name="r.q", domain="qir", before=graph.node("conv2"),
+        types=[TensorType(DType.F32, None, QuantSpec(DType.I8, False))],
+    )  # fmt: skip
+    graph.node("conv2").set_input(0, quant.output)
+    found = Session(graph, taps=["r.q"], threads=1).run({"x": x})
+    assert np.array_equal(found["r.q"], expected["r"])
+    assert np.array_equal(found["logits"], expected["logits"])
+
+
+def test_only_the_names_asked_for() -> None:
+    session = Session(conv_net(), taps=["r"], threads=1)
+    assert list(session.run({"x": images(1)}, ["r"])) == ["r"]
+
+
+def test_optimization_changes_rounding_only() -> None:
+    x = images(2)
+    plain = Session(conv_net(), threads=1, optimize=False).run({"x": x})["logits"]
+    np.testing.assert_allclose(Session(conv_net(), threads=1).run({"x": x})["logits"], plain, atol=1e-5)
+
+
+def test_several_threads_may_run_one_session() -> None:
+    session, x = Session(conv_net(), taps=["r"], threads=1), images(16)
+    alone = [session.run({"x": x[i : i + 1]})["r"].copy() for i in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: session.run({"x": x[i : i + 1]})["r"], range(16)))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_constants_over_the_limit_go_through_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Session(conv_net(), threads=1).run({"x": images(2)})["logits"]
+    monkeypatch.setattr(session_module, "EXTERNAL_BYTES", 100)
+    session = Session(conv_net(), taps=["r"], threads=1)
+    assert session._folder is not None
+    assert np.array_equal(session.run({"x": images(2)})["logits"], expected)
+
+
+def test_strings() -> None:
+    graph = elementwise("Identity", DType.STR, ("N",))
+    found = Session(graph, taps=["x"]).run({"x": np.array(["a", "bc"], object)})
+    assert found["y"].tolist() == ["a", "bc"]
+
+
+@pytest.mark.parametrize("domain", ["my.ops", ""])
+def test_unknown_op(domain: str) -> None:
+    graph = Graph("net", {"": 17, "my.ops": 1})
+    x = graph.add_input("x", tensor(DType.F32, [1]))
+    graph.add_output(graph.add("Swirl", [x], name="swirl7", domain=domain).output)
+    op = f"'{domain}.Swirl'" if domain else "'Swirl'"
+    with pytest.raises(ModelError, match=f"does not know the op {op} of node 'swirl7'"):
+        Session(graph)
+
+
+def test_a_type_without_kernel_names_the_node() -> None:
+    with pytest.raises(ModelError, match=r"no CPU kernel for node 'neg1' \(Neg\)"):
+        Session(elementwise("Neg", DType.BF16))
+
+
+def test_an_invalid_node_is_named() -> None:
+    graph = conv_net()
+    graph.node("conv1").attributes["strides"] = (1, 1, 1, 1)
+    with pytest.raises(ModelError, match=r"conv1"):
+        Session(graph)
+
+
+def test_a_failing_run_names_the_node(capfd: pytest.CaptureFixture[str]) -> None:
+    graph = Graph("net", {"": 17})
+    a = graph.add_input("a", tensor(DType.F32, ["N", "K"]))
+    b = graph.add_input("b", tensor(DType.F32, ["K", "M"]))
+    graph.add_output(graph.add("MatMul", [a, b], name="product").output)
+    ones = np.ones((2, 3), np.float32)
+    with pytest.raises(
+        QirError, match=r"node 'product' \(MatMul\) failed in ONNX Runtime: .*dimension mismatch"
+    ):
+        Session(graph).run({"a": ones, "b": ones})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_names_of_feeds() -> None:
+    session = Session(conv_net())
+    with pytest.raises(CalibrationError, match=r"no input 'X'.*its inputs are x"):
+        session.run({"X": images(1)})
+    with pytest.raises(CalibrationError, match="no data for the model's input 'x'"):
+        session.run({})
+
+
+def test_unknown_tap_suggests_the_nearest() -> None:
+    with pytest.raises(QirError, match=r"no value named 'logit'.*did you mean 'logits'"):
+        Session(conv_net(), taps=["logit"])
+
+
+def test_a_sequence_cannot_be_tapped() -> None:
+    graph = elementwise("Relu")
+    graph.add(
+        "SequenceConstruct", [graph.value("y")], outputs=["s"], types=[SequenceType(tensor(DType.F32, [4]))]
+    )
+    with pytest.raises(QirError, match=r"'s' is seq\(f32\[4\]\), not a tensor"):
+        Session(graph, taps=["s"])
+
+
+def test_stop() -> None:
+    session = Session(conv_net())
+    session.run({"x": images(1)})
+    session.stop()
+    with pytest.raises(QirError, match="terminate"):
+        session.run({"x": images(1)})
+
+
+def test_aligned_copies() -> None:
+    base = np.arange(1000, dtype=np.float32)
+    for start in range(1, 8):
+        copy = aligned_copy(base[start:][::2])
+        assert copy.ctypes.data % 64 == 0
+        assert np.array_equal(copy, base[start:][::2])
+    assert aligned_copy(np.float32(3).reshape(())) == 3
+    assert aligned_copy(np.zeros((0, 4), np.int64)).shape == (0, 4)
