@@ -17,13 +17,14 @@ from qir.backends.ascend import deploy
 from qir.backends.ascend.quant_info import quant_info
 from qir.backends.ascend.record import print_record, records
 from qir.backends.fake_quant import check_form, lower
-from qir.backends.trial import made_up_feeds
+from qir.backends.trial import Outputs, largest_difference, made_up_feeds
 from qir.frontends.onnx import save_model
-from qir.ir.errors import BackendError, ModelError, QirError
+from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.runtime.run_file import ModelFile
 from qir.runtime.session import Feeds, Session
 
+_SATURATED = 0.02  # of the range of an output; other roundings stay far below
 _log = logging.getLogger(__name__)
 
 
@@ -88,7 +89,7 @@ def write_files(
         with tempfile.TemporaryDirectory(prefix=".qir-", dir=folder) as made:
             aside = Paths(*(Path(made, path.name) for path in paths))
             save_model(fake_quant, aside.fake_quant_model)
-            _trial_run(graph, aside.fake_quant_model, feeds)
+            _trial_run(graph, aside.fake_quant_model, form, feeds)
             save_model(deployed, aside.deploy_model)
             aside.record.write_text(print_record(records(graph)), encoding="utf-8")
             info = quant_info(graph, deployed, Path(prefix).name or graph.name)
@@ -97,19 +98,21 @@ def write_files(
     except BaseException as error:
         if created and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-        if isinstance(error, OSError):
+        if isinstance(error, (OSError, ConfigError)):
             raise BackendError(f"the files '{prefix}_…' cannot be written: {error}") from error
         raise
     return paths
 
 
-def _trial_run(graph: Graph, path: Path, feeds: Feeds | None) -> None:
+def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None) -> None:
     """Open the written fake-quant model and run it once. Where nothing can be fed, opening it must do."""
     given = made_up_feeds(graph) if feeds is None else feeds
     try:
         model = ModelFile(path)
         if given is None:
             _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)
+        elif form == "qdq":
+            _warn_of_saturation(path, ModelFile(path, exact=True).run(given), model.run(given))
         else:
             model.run(given)
     except ModelError as error:
@@ -117,6 +120,19 @@ def _trial_run(graph: Graph, path: Path, feeds: Feeds | None) -> None:
             _log.warning("'%s' was not run: made-up inputs do not fit the float model either", path.name)
             return
         raise BackendError(f"the fake-quant model fails its trial run: {error}") from error
+
+
+def _warn_of_saturation(path: Path, exact: Outputs, default: Outputs) -> None:
+    """On x86 without VNNI, ONNX Runtime fuses int8 layers into kernels that saturate unless told not to."""
+    difference = largest_difference(exact, default)
+    if difference.relative > _SATURATED:
+        _log.warning(
+            "ONNX Runtime saturates int8 sums on this processor, which moves output '%s' of '%s' by %.0f %%: "
+            "set the session option session.x64quantprecision to 1 wherever you run it, or write form 'ascend'",
+            difference.name,
+            path.name,
+            100 * difference.relative,
+        )
 
 
 def _runs(graph: Graph, feeds: Feeds) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qir.backends.ascend.rules import RULES
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
@@ -66,7 +67,7 @@ def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
     has a float weight or bias, or when a quant does something other than feed such a layer.
     """
     check_closed(graph)
-    layers = tuple(_read(node) for node in quantized_layers(graph))
+    layers = tuple(_read(node) for node in quantized_layers(graph) if node.op in RULES.ops)
     known = {(layer.node, 0) for layer in layers}
     for layer in layers:
         known |= {(o.reader, o.index) for o in (layer.weight, layer.bias) if o is not None}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from qir.ir.errors import QirError
 from qir.ir.graph import Graph
 from qir.ir.types import TensorType
 from qir.runtime.session import Feeds, Session
+
+Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +66,11 @@ def compare_runs(before: Graph, after: Graph, feeds: Feeds | None = None) -> Dif
             raise
         _log.warning("graph '%s' was not checked: it does not run on made-up inputs: %s", before.name, error)
         return None
-    found = Session(after, threads=1).run(given)
+    return largest_difference(expected, Session(after, threads=1).run(given))
+
+
+def largest_difference(expected: Outputs, found: Outputs) -> Difference:
+    """The output that moves most; `found` has the outputs of `expected` in the same order."""
     worst = Difference("", 0.0)
     for (name, old), new in zip(expected.items(), found.values(), strict=True):
         relative = _relative(old, new)

@@ -24,6 +24,7 @@ class ModelFile:
         options.log_severity_level = 4
         if exact:
             options.add_session_config_entry(*EXACT_INT8)
+        self.exact = exact
         self._path = path
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -27,7 +27,8 @@ _TOLERANCE = 1e-5  # of the range of an output
 def raise_opset(graph: Graph, version: int, feeds: Feeds | None = None) -> Graph:
     """A copy of `graph` in opset `version`, or a plain copy when its opset is that high already.
 
-    Float results before and after are compared on `feeds` (made up from the input types when None).
+    Float results before and after are compared on `feeds` (made up from the input types when None). Names
+    stay, but for a node that the converter replaces (Upsample by Resize).
     BackendError when a node cannot be converted or a result moves.
     """
     current = graph.opsets.get("", version)
