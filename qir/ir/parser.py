@@ -31,7 +31,9 @@ values of the graphs around it. `//` begins a comment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 from qir.ir.constant import Constant
@@ -54,7 +56,20 @@ def parse_graph(
 
     `constants` maps digests to the data that live beside the text; None when the text stands alone.
     """
-    return _Parser(Lexer(text, filename), constants).text()
+    with _collector_paused():
+        return _Parser(Lexer(text, filename), constants).text()
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection: it would look again and again at a growing graph without garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Parser:
