@@ -60,7 +60,13 @@ class _Folded:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._made: dict[tuple[Value, str], Value] = {}
+        self._retired: list[Value] = []
         self.changed = False
+
+    def retire(self, old: Value) -> None:
+        """Erase a constant at the end unless somebody still reads it."""
+        if old.constant is not None:
+            self._retired.append(old)
 
     def constant(self, old: Value, treatment: str, data: Floats) -> Value:
         """`old` treated, with `data` as content; `treatment` names what was done to it."""
@@ -75,6 +81,9 @@ class _Folded:
             if self._graph.owns(old) and not old.is_read:
                 self._graph.erase(old)
                 self._graph.rename(new, name)
+        for old in self._retired:
+            if self._graph.owns(old) and not old.is_read:
+                self._graph.erase(old)
         return self.changed
 
 
@@ -146,8 +155,7 @@ def _normalize_bias(graph: Graph, node: Node, bias: Value, after: Node | None, f
     elif held is None or beta == 0.0:
         zeros = np.zeros(columns, np.float32)
         node.set_input(2, graph.constant(zeros, f"{node.name}.no_bias"))
-        if held is not None and not bias.is_read and bias.graph is graph:
-            graph.erase(bias)
+        folded.retire(bias)
     elif held.size == 1 or (held.size == columns and held.shape[-1] == columns):
         if held.shape != (columns,) or beta != 1.0:
             data = np.broadcast_to(held.array.reshape(-1) * np.float32(beta), (columns,))
