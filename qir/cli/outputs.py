@@ -14,10 +14,10 @@ from qir.backends import fake_quant
 from qir.backends.ascend import deploy
 from qir.frontends.onnx import check_writable, model_files, to_model
 from qir.ir.atomic import written_aside
+from qir.ir.dot import to_dot
 from qir.ir.errors import ConfigError
 from qir.ir.files import data_path
 from qir.ir.graph import Graph
-from qir.ir.views import to_dot
 from qir.models import save
 
 Format = Literal["qir", "onnx", "dot"]
