@@ -23,7 +23,7 @@ def to_networkx(graph: Graph) -> nx.MultiDiGraph:
     """The nodes of a graph in running order, with one edge per reading from the node that makes a value.
 
     Vertices are `Node` objects, and `Value` objects for the graph inputs; constants have none. An edge has
-    the attributes `value` (the Value) and `index` (the input that reads it, None for a capture by a subgraph).
+    the attributes `value` (the Value) and `index` (of the input that reads it, None for a capture).
     """
     view = nx.MultiDiGraph(name=graph.name)
     view.add_nodes_from(graph.inputs)
