@@ -12,6 +12,7 @@ import click
 from qir.backends.targets import Target, target_named
 from qir.cli.inputs import read_graphs
 from qir.cli.outputs import Emit, check_output, lowered, output_format, write_graphs
+from qir.cli.progress import RichProgress
 from qir.ir.graph import Graph
 from qir.ir.verify import verify
 from qir.passes.base import Pass
@@ -64,9 +65,10 @@ def _optimize(graph: Graph, job: Job, target: Target, passes: Sequence[Pass]) ->
     if job.verify_each:
         instruments.append(VerifyEach())
     data = None if job.data is None else open_data(job.data, graph)
-    context = Context(data=data, rules=target.rules)
     try:
-        PassManager(passes, [*instruments, statistics, timing]).run(graph, context)
+        with RichProgress(quiet=job.print_ir is not None) as progress:
+            context = Context(data=data, rules=target.rules, progress=progress)
+            PassManager(passes, [*instruments, statistics, timing]).run(graph, context)
         verify(graph)
     finally:
         if job.timing:

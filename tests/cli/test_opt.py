@@ -304,7 +304,7 @@ def test_a_reproducer_fails_again_by_the_command_in_its_first_line(tmp_path: Pat
     assert first == "// RUN: qir-opt reproducer-calibrate.qir -p calibrate"
     words = shlex.split(first.removeprefix("// RUN: qir-opt "))
     again = fail(tmp_path / words[0], *words[1:])
-    assert again.split("\n")[0] == message.split("\n")[0]
+    assert again.split("\n")[0] in message
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
