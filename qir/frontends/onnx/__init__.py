@@ -1,5 +1,6 @@
 """The ONNX door: models come in as graphs and go out as files, unchanged in meaning."""
 
+from qir.frontends.onnx.detached import to_detached_model
 from qir.frontends.onnx.files import (
     EXTERNAL_BYTES,
     check_writable,
@@ -20,6 +21,7 @@ __all__ = [
     "model_files",
     "read_model",
     "save_model",
+    "to_detached_model",
     "to_model",
     "unknown_ops",
 ]

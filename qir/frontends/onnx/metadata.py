@@ -112,7 +112,8 @@ def write_model_metadata(graph: Graph, model: onnx.ModelProto) -> None:
     for key in sorted(graph.metadata):
         if key not in _FIELDS:
             model.metadata_props.add(key=key, value=graph.metadata[key])
-    model.producer_name = "qir"
+    if IR_VERSION not in graph.metadata:  # the graph did not come from a file
+        model.producer_name = "qir"
     for field, key in _MODEL_TEXTS.items():
         if key in graph.metadata:
             setattr(model, field, graph.metadata[key])

@@ -206,7 +206,7 @@ class _Reader:
             return value
         output = self._value_name(name, frame) if returned is None else returned
         node = self._fresh_nodes.make(f"{inner.prefix}/Identity")
-        types = [value.type]
+        types = [merge_types(frame.types.get(name, UNKNOWN), value.type)]
         return frame.graph.add("Identity", [value], outputs=[output], types=types, name=node).output
 
 

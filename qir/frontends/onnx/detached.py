@@ -1,0 +1,41 @@
+"""A model without the data of its large constants: for ONNX Runtime, which takes them from memory as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+
+from qir.frontends.onnx.tensors import describe_tensor, write_tensor
+from qir.frontends.onnx.writer import Quants, build_model
+from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
+from qir.ir.graph import Graph
+
+_SMALL = 1024  # bytes; shape arithmetic reads smaller constants while the model loads
+
+
+def to_detached_model(
+    graph: Graph, *, quants: Quants = "refuse", taps: Sequence[str] = ()
+) -> tuple[onnx.ModelProto, dict[str, Constant]]:
+    """As `to_model`, with the data of large initializers left out: these come beside it, by name.
+
+    In the model they are marked as external data in a file called `memory`, which does not exist. Neither
+    the 2 GB of a protobuf nor a copy of the weights is in the way. Constants of subgraphs, strings and
+    types that numpy lacks stay in the model.
+    """
+    own = {id(v.constant) for v in graph.constants}
+    detached: dict[str, Constant] = {}
+
+    def store(constant: Constant, proto: onnx.TensorProto, name: str) -> None:
+        small = constant.data.nbytes <= _SMALL
+        plain = constant.dtype.numpy is not None and constant.dtype is not DType.STR
+        if small or not plain or id(constant) not in own or not graph.has_value(name):
+            write_tensor(constant, proto, name)
+            return
+        describe_tensor(constant, proto, name)
+        proto.data_location = onnx.TensorProto.EXTERNAL
+        proto.external_data.add(key="location", value="memory")
+        detached[name] = constant
+
+    return build_model(graph, quants, taps, store), detached
