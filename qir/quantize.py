@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from qir.backends.fake_quant import check_form, lower
 from qir.backends.files import Paths, check_prefix, output_paths, write_files
 from qir.backends.targets import Target, target_named
 from qir.frontends.onnx import infer_types
+from qir.ir.cost import macs
 from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
-from qir.ir.quants import quantized_layers
+from qir.ir.quants import quantized_layers, unquantized
 from qir.ir.types import TensorType
 from qir.models import load
 from qir.passes.base import Pass
@@ -29,7 +27,7 @@ from qir.report import Report, opaque_ops, report_layers
 from qir.runtime.compare import compare_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
-from qir.runtime.session import Session
+from qir.runtime.session import Feeds, Session
 
 COMPARED_UNITS = 16
 """Samples on which float and fake-quant outputs are compared for the report."""
@@ -148,8 +146,8 @@ def _reasons(graph: Graph) -> Iterator[str]:
         yield f"and {len(refused) - 3} more"
 
 
-def _shapes(graph: Graph, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-    """Shapes of all values for the inputs of one run, as far as inference knows them."""
+def _shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...]]:
+    """Shapes of all values for the inputs of one run: inferred, and where inference gives up, observed."""
     copy = graph.clone()
     for value in copy.values():
         if value.name in feeds and isinstance(value.type, TensorType):
@@ -157,8 +155,14 @@ def _shapes(graph: Graph, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, tu
         elif value.constant is None and isinstance(value.type, TensorType):
             value.type = replace(value.type, shape=None)
     infer_types(copy)
-    known = ((value.name, value.tensor.static_shape) for value in copy.values())
-    return {name: shape for name, shape in known if shape is not None}
+    inferred = ((value.name, value.tensor.static_shape) for value in copy.values())
+    shapes = {name: shape for name, shape in inferred if shape is not None}
+    unknown = [node for node in graph.nodes if macs(node, shapes) is None]
+    taps = [unquantized(v).name for n in unknown for v in (*n.inputs, *n.outputs) if v is not None]
+    if taps:
+        session = Session(graph, taps=taps, threads=1)
+        shapes |= {name: array.shape for name, array in session.run(feeds, taps).items()}
+    return shapes
 
 
 def _float_bytes(graph: Graph) -> int:
