@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from qir.frontends.onnx import EXTERNAL_BYTES, constant_bytes, save_model, to_model
+from qir.frontends.onnx import to_detached_model
 from qir.ir.errors import CalibrationError, ModelError, QirError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Value
@@ -26,9 +24,9 @@ Feeds: TypeAlias = Mapping[str, Array]
 EXACT_INT8 = ("session.x64quantprecision", "1")
 """Session entry that keeps int8 arithmetic exact: on x86 without VNNI, ONNX Runtime otherwise sums pairs of
 int8 products in 16 bits and saturates, which moves a QuantizeLinear model by as much as 14 % of its range."""
-_SILENT = (
-    4  # ONNX Runtime's severity "fatal": its errors come back as exceptions, they need not be logged too
-)
+_ALIGNMENT = 64
+_SILENT = 4
+"""ONNX Runtime's severity "fatal": its errors come back as exceptions and need not be logged too."""
 
 
 class Session:
@@ -49,9 +47,9 @@ class Session:
         self._sources = {name: graph.value(name) for name in self.outputs}
         self._sources |= {name: _tappable(graph, name) for name in taps if name not in self._sources}
         self._fetched = tuple(dict.fromkeys(v.name for v in self._sources.values() if v.producer is not None))
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._options = ort.RunOptions()
         self._options.log_severity_level = _SILENT
+        self._weights: list[Array] = []  # read by the session as long as it lives
         self._session = self._load(graph, threads, optimize)
 
     def _load(self, graph: Graph, threads: int | None, optimize: bool) -> ort.InferenceSession:
@@ -64,21 +62,21 @@ class Session:
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
         taps = [name for name in self._fetched if name not in self.outputs]
         try:
-            return ort.InferenceSession(self._model(graph, taps), options, providers=["CPUExecutionProvider"])
+            model = self._model(graph, taps, options)
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except QirError:
             raise
         except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
             raise ModelError(explain_load(str(error), graph)) from error
 
-    def _model(self, graph: Graph, taps: Sequence[str]) -> bytes | str:
-        """The model as bytes, or the path of a temporary file when it is too big for them."""
-        if constant_bytes(graph) <= EXTERNAL_BYTES:
-            data: bytes = to_model(graph, quants="bypass", taps=taps).SerializeToString()
-            return data
-        self._folder = tempfile.TemporaryDirectory(prefix="qir-")
-        path = Path(self._folder.name) / "model.onnx"
-        save_model(graph, path, external_bytes=EXTERNAL_BYTES, quants="bypass", taps=taps)
-        return str(path)
+    def _model(self, graph: Graph, taps: Sequence[str], options: ort.SessionOptions) -> bytes:
+        """The model without its weights: `options` get them as they lie in memory, or copied where misaligned."""
+        model, constants = to_detached_model(graph, quants="bypass", taps=taps)
+        self._weights = [_aligned(constant.array) for constant in constants.values()]
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
+        options.add_external_initializers(list(constants), values)
+        data: bytes = model.SerializeToString()
+        return data
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """Outputs and taps by name (or only those called `names`) for one set of inputs.
@@ -129,6 +127,12 @@ def _result(source: Value, found: Mapping[str, Array], feeds: Feeds) -> Array:
     return feeds[source.name] if source.producer is None else found[source.name]
 
 
+def _aligned(array: Array) -> Array:
+    """The array itself where it is C-contiguous and starts at a multiple of 64 bytes, otherwise a copy."""
+    fits = array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
+    return array if fits else aligned_copy(array)
+
+
 def aligned_copy(array: Array) -> Array:
     """A C-contiguous copy that starts at a multiple of 64 bytes; of strings, the array itself.
 
@@ -137,8 +141,8 @@ def aligned_copy(array: Array) -> Array:
     """
     if array.dtype == object:
         return array
-    buffer = np.empty(array.nbytes + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
+    buffer = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
     copy: Array = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy

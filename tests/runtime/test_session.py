@@ -12,7 +12,6 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.ir.types import QuantSpec, SequenceType, TensorType, tensor
-from qir.runtime import session as session_module
 from qir.runtime.session import Session, aligned_copy
 
 
@@ -60,12 +59,40 @@ def test_several_threads_may_run_one_session() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_constants_over_the_limit_go_through_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = Session(conv_net(), threads=1).run({"x": images(2)})["logits"]
-    monkeypatch.setattr(session_module, "EXTERNAL_BYTES", 100)
-    session = Session(conv_net(), taps=["r"], threads=1)
-    assert session._folder is not None
-    assert np.array_equal(session.run({"x": images(2)})["logits"], expected)
+def test_large_constants_are_read_where_they_lie() -> None:
+    graph = Graph("net", {"": 17})
+    x = graph.add_input("x", tensor(DType.F32, [1, 4]))
+    base = np.arange(4 * 4096 + 64, dtype=np.float32)
+    for start, name in enumerate(("a", "b", "c"), -base.ctypes.data % 64 // 4):
+        weights = base[start : start + 4 * 4096].reshape(4, 4096)
+        graph.add_output(graph.add("MatMul", [x, graph.constant(weights, name)], outputs=[f"y{name}"]).output)
+    session = Session(graph, threads=1)
+    assert [np.shares_memory(weights, base) for weights in session._weights] == [True, False, False]
+    del base
+    graph.constant(np.zeros(1 << 20, np.float32), "other")
+    found = session.run({"x": np.eye(1, 4, 2, dtype=np.float32)})
+    first = found["ya"][0, 0]
+    assert [found[f"y{name}"][0, :2].tolist() for name in "abc"] == [
+        [first + k, first + k + 1] for k in range(3)
+    ]
+
+
+def test_constants_of_subgraphs_and_strings_stay_in_the_model() -> None:
+    graph = Graph("net", {"": 17})
+    flag = graph.add_input("flag", tensor(DType.BOOL, []))
+    branches = []
+    for sign in (1, -1):
+        inner = Graph("branch", parent=graph)
+        table = inner.constant(np.full(1000, sign, np.float32), "table")
+        inner.add_output(inner.add("Neg", [table], name=f"neg{sign}").output)
+        branches.append(inner)
+    attributes = {"then_branch": branches[0], "else_branch": branches[1]}
+    graph.add_output(graph.add("If", [flag], outputs=["y"], attributes=attributes).output)
+    words = graph.constant(np.array(["word"] * 500, object), "words")
+    graph.add_output(graph.add("Identity", [words], outputs=["w"]).output)
+    found = Session(graph).run({"flag": np.array(False)})
+    assert found["y"].tolist() == [1.0] * 1000
+    assert found["w"].tolist() == ["word"] * 500
 
 
 def test_strings() -> None:

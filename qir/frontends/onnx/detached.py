@@ -1,4 +1,4 @@
-"""A model without the data of its large constants: for ONNX Runtime, which takes them from memory as they are."""
+"""A model without the data of its large constants, for ONNX Runtime to take them from memory as they are."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def to_detached_model(
 
     In the model they are marked as external data in a file called `memory`, which does not exist. Neither
     the 2 GB of a protobuf nor a copy of the weights is in the way. Constants of subgraphs, strings and
-    types that numpy lacks stay in the model.
+    types that numpy lacks stay in the model. Constants that were inputs too are no inputs here: ONNX
+    Runtime optimizes what is constant.
     """
     own = {id(v.constant) for v in graph.constants}
+    needed = {v.name for v in graph.inputs}
     detached: dict[str, Constant] = {}
 
     def store(constant: Constant, proto: onnx.TensorProto, name: str) -> None:
@@ -38,4 +40,8 @@ def to_detached_model(
         proto.external_data.add(key="location", value="memory")
         detached[name] = constant
 
-    return build_model(graph, quants, taps, store), detached
+    model = build_model(graph, quants, taps, store)
+    inputs = [i for i in model.graph.input if i.name in needed]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model, detached
