@@ -22,6 +22,7 @@ from qir.passes.instruments.print_ir import When
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
 from qir.runtime.data import open_data
+from qir.samples import PREFIX, sample_named
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def _optimize(graph: Graph, job: Job, target: Target, passes: Sequence[Pass]) ->
         instruments.append(PrintIr(job.print_ir, sys.stderr))
     if job.verify_each:
         instruments.append(VerifyEach())
-    data = None if job.data is None else open_data(job.data, graph)
+    source = _data_source(job)
+    data = None if source is None else open_data(source, graph)
     try:
         with RichProgress(quiet=job.print_ir is not None) as progress:
             context = Context(data=data, rules=target.rules, progress=progress)
@@ -79,8 +81,16 @@ def _optimize(graph: Graph, job: Job, target: Target, passes: Sequence[Pass]) ->
             click.echo(f"the graph before the pass that failed is in {path}", err=True)
 
 
+def _data_source(job: Job) -> str | None:
+    """Where calibration data come from; a packaged sample brings its own."""
+    if job.data is None and job.model.startswith(PREFIX):
+        return str(sample_named(job.model).calibration)
+    return job.data
+
+
 def _reproducer_arguments(job: Job) -> tuple[str, ...]:
     """What else than the pass must be on the command line that fails again."""
     arguments = ("--verify-each",) if job.verify_each else ()
-    data = () if job.data is None else ("--data", job.data)
+    source = _data_source(job)
+    data = () if source is None else ("--data", source)
     return (*arguments, *data, *(() if job.target == "ascend" else ("--target", job.target)))

@@ -176,7 +176,7 @@ def test_help_does_not_load_the_heavy_packages() -> None:
     code = (
         "import sys\nfrom qir.cli.opt import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "sys.exit(str(sorted({'numpy', 'onnx', 'onnxruntime', 'numba'} & set(sys.modules)) or 0))\n"
+        "sys.exit(str(sorted({'onnx', 'onnxruntime', 'numba'} & set(sys.modules)) or 0))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr in ("", "0\n")
@@ -269,12 +269,20 @@ def test_the_external_data_of_an_input_are_not_overwritten(tmp_path: Path) -> No
     )
 
 
-def test_calibration_without_data_says_what_to_do() -> None:
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """The sample's model as a file, which brings no data."""
+    path = tmp_path / "digits.onnx"
+    save(load("sample:digits"), path)
+    return path
+
+
+def test_calibration_without_data_says_what_to_do(digits: Path) -> None:
     pipeline = "infer-types,insert-quant,quantize-weights,calibrate"
-    message = fail("sample:digits", "-p", pipeline)
-    assert "--data" in message or "data" in message
+    message = fail(digits, "-p", pipeline)
+    assert "--data" in message
     assert "in pass 4 of 4, 'calibrate', after infer-types,insert-quant,quantize-weights" in message
-    assert "no-data.npz" in fail("sample:digits", "-p", pipeline, "--data", "no-data.npz")
+    assert "no-data.npz" in fail(digits, "-p", pipeline, "--data", "no-data.npz")
 
 
 def test_a_defect_is_told_from_bad_input(
@@ -295,9 +303,9 @@ def test_a_defect_is_told_from_bad_input(
     assert 'raise KeyError("scale")' in traced.stderr
 
 
-def test_a_reproducer_fails_again_by_the_command_in_its_first_line(tmp_path: Path) -> None:
+def test_a_reproducer_fails_again_by_the_command_in_its_first_line(digits: Path, tmp_path: Path) -> None:
     pipeline = "infer-types,insert-quant,quantize-weights,calibrate"
-    message = fail("sample:digits", "-p", pipeline, "--reproducer", tmp_path)
+    message = fail(digits, "-p", pipeline, "--reproducer", tmp_path)
     path = tmp_path / "reproducer-calibrate.qir"
     assert f"the graph before the pass that failed is in {path}" in message
     first = path.read_text().split("\n", 1)[0]
