@@ -118,11 +118,7 @@ class Ifmr:
         values = statistics.values
         if values is not None:
             return candidates.choose(ifmr_loss(values, *candidates.ranges))
-        return candidates.choose(
-            _density_loss(
-                density_of(statistics.histogram, statistics.minimum, statistics.maximum), candidates
-            )
-        )
+        return candidates.choose(_density_loss(density_of(statistics.histogram), candidates))
 
 
 @dataclass(frozen=True)

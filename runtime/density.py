@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.runtime.histogram import Histogram
-from qir.runtime.kernels.binning import BINS
 
 F64 = npt.NDArray[np.float64]
 
@@ -23,54 +22,61 @@ _THIN = 2.0**-10
 
 @dataclass(frozen=True)
 class Density:
-    """Elements per unit between consecutive edges, and points (value, count); zeros, free of error, left out."""
+    """Elements per unit between consecutive edges, and points (value, count); zeros are left out."""
 
     edges: F64
     density: F64
     points: tuple[tuple[float, float], ...]
 
 
-def density_of(histogram: Histogram, minimum: float, maximum: float) -> Density:
-    """The distribution of data in [minimum, maximum] with this histogram."""
-    first, edges, counts = _spanned(histogram, minimum, maximum)
-    if first <= 0 <= first + counts.size - 1:
-        counts[-first] -= histogram.zeros
+def density_of(histogram: Histogram) -> Density:
+    """The distribution of the data in a non-empty histogram."""
+    edges, counts = _spanned(histogram)
+    low, high = histogram.minimum, histogram.maximum
     points = []
-    # When both extremes are one value, all elements are; their bin has no width and is a point below.
-    extremes = (minimum, maximum) if minimum < maximum else ()
-    for value, bin_index in zip(extremes, (0, -1), strict=False):
+    # When both extremes are one value, so are all elements: their bin has no width and becomes a point below.
+    extremes = ((low, 0), (high, -1)) if low < high else ()
+    for value, index in extremes:
         if value != 0:
-            counts[bin_index] -= 1
+            counts[index] -= 1
             points.append((value, 1.0))
     widths = np.diff(edges)
-    for bin_index in sorted({0, counts.size - 1}):
-        if widths[bin_index] < _THIN * histogram.width:
-            points.append((float(edges[bin_index]), float(counts[bin_index])))
-            counts[bin_index], widths[bin_index] = 0, 1
+    for index in sorted({0, counts.size - 1}):
+        if widths[index] < _THIN * histogram.width:
+            points.append((float(edges[index]), float(counts[index])))
+            counts[index], widths[index] = 0, 1
     return Density(edges, counts / widths, tuple(points))
 
 
-def value_at(histogram: Histogram, minimum: float, maximum: float, rank: int) -> float:
-    """The value of ascending `rank` (1 is the minimum), as near as the bins tell; in bin 0 it is 0."""
-    _, edges, counts = _spanned(histogram, minimum, maximum)
-    total = int(counts.sum())
-    if rank <= 1 or rank >= total:
-        return minimum if rank <= 1 else maximum
+def value_at(histogram: Histogram, rank: int) -> float:
+    """The value of ascending `rank` (1: the minimum), as near as the bins tell; in bin 0 it is 0."""
+    if rank <= 1 or rank >= histogram.count:
+        return histogram.minimum if rank <= 1 else histogram.maximum
+    edges, counts = _spanned(histogram)
+    zero_bin = -_lowest(histogram)
+    if 0 <= zero_bin < counts.size:
+        counts[zero_bin] += histogram.zeros
     cumulative = np.cumsum(counts)
     index = int(np.searchsorted(cumulative, rank))
-    left, right = float(edges[index]), float(edges[index + 1])
-    if left < 0 < right or 0 in (left, right):
+    if index == zero_bin:
         return 0.0
-    inside = rank - float(cumulative[index] - counts[index])
-    return left + (right - left) * (inside - 0.5) / float(counts[index])
+    before = float(cumulative[index] - counts[index])
+    inside = (rank - before - 0.5) / float(counts[index])
+    return float(edges[index] + (edges[index + 1] - edges[index]) * inside)
 
 
-def _spanned(histogram: Histogram, minimum: float, maximum: float) -> tuple[int, F64, F64]:
-    """The bins that data in [minimum, maximum] touch: the first, their edges cut to that range, counts."""
+def _lowest(histogram: Histogram) -> int:
+    """The bin of the minimum."""
+    return int(histogram.minimum / histogram.width)
+
+
+def _spanned(histogram: Histogram) -> tuple[F64, F64]:
+    """Edges, cut to the range of the data, and counts of the bins from the minimum's to the maximum's."""
     width = histogram.width
-    first, last = int(minimum / width), int(maximum / width)
+    first, last = _lowest(histogram), int(histogram.maximum / width)
     bins = np.arange(first, last + 1)
     right = np.where(bins < 0, bins, bins + 1) * width
     left = (first - 1 if first <= 0 else first) * width
-    edges = np.clip(np.concatenate([[left], right]), minimum, maximum)
-    return first, edges, histogram.counts[first + BINS : last + 1 + BINS].astype(np.float64)
+    edges = np.clip(np.concatenate([[left], right]), histogram.minimum, histogram.maximum)
+    start = first - histogram.first
+    return edges, histogram.counts[start : start + bins.size].astype(np.float64)

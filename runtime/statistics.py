@@ -7,6 +7,7 @@ any order, in any number of threads or processes, give identical statistics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,57 +17,61 @@ import numpy.typing as npt
 from qir.ir.errors import CalibrationError
 from qir.runtime.density import value_at
 from qir.runtime.histogram import Histogram
-from qir.runtime.kernels import ranges
+from qir.runtime.kernels import finite_range, flat_floats
 
-EXACT_LIMIT = 1 << 14
-"""Elements up to which a tensor's values are kept as they are (64 KiB, as much as a histogram takes)."""
+EXACT_LIMIT = 1 << 15
+"""Elements up to which a tensor's values are kept as they are (128 KiB, as much as a histogram takes)."""
 
 F32 = npt.NDArray[np.float32]
+NO_VALUES: F32 = np.empty(0, np.float32)
 
 
 class TensorStatistics:
     """Statistics of every value that a tensor took, as float32.
 
-    Memory: at most 64 KiB plus as much again for a moment while values turn into a histogram, whatever the
-    number of updates. Not locked: give each thread its own and `merge` them.
+    Memory: at most 128 KiB, and twice that while values turn into a histogram, however many updates there
+    are. Not locked: give each thread its own and `merge` them.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._minimum = np.float32(np.inf)
-        self._maximum = np.float32(-np.inf)
-        self._buffer: F32 = np.empty(0, np.float32)
+        self._minimum, self._maximum = math.inf, -math.inf
+        self._buffer = NO_VALUES
         self._histogram: Histogram | None = None
 
     @property
     def minimum(self) -> float:
         """The smallest value; CalibrationError without data."""
         self._require_data()
-        return float(self._minimum)
+        return self._minimum
 
     @property
     def maximum(self) -> float:
         """The largest value; CalibrationError without data."""
         self._require_data()
-        return float(self._maximum)
+        return self._maximum
 
     @property
     def values(self) -> F32 | None:
         """All values in ascending order while there are at most EXACT_LIMIT of them, otherwise None."""
-        return None if self._histogram is not None else np.sort(self._buffer[: self.count])
+        return None if self._histogram is not None else np.sort(self._kept)
 
     @property
     def histogram(self) -> Histogram:
-        """The distribution in bins, made on demand while the values themselves are kept; read-only."""
-        return self._histogram if self._histogram is not None else self._binned()
+        """The distribution in bins, made on demand while the values themselves are kept; read-only.
+
+        CalibrationError without data.
+        """
+        self._require_data()
+        return self._histogram if self._histogram is not None else self._binned(self._minimum, self._maximum)
 
     def nth_smallest(self, rank: int) -> float:
         """The value of ascending rank (1: the minimum); exact while values are kept, else within one bin."""
         self._require_data()
-        values = self.values
-        if values is not None:
-            return float(values[min(max(rank, 1), self.count) - 1])
-        return value_at(self.histogram, self.minimum, self.maximum, rank)
+        if self._histogram is not None:
+            return value_at(self._histogram, rank)
+        index = min(max(rank, 1), self.count) - 1
+        return float(np.partition(self._kept, index)[index])
 
     def nth_largest(self, rank: int) -> float:
         """The value of descending rank (1: the maximum)."""
@@ -77,64 +82,55 @@ class TensorStatistics:
 
         CalibrationError when one is NaN or infinite as float32; the statistics are then as before.
         """
-        values = ranges.flat_floats(array)
+        values = flat_floats(array)
         if values.size == 0:
             return
-        low, high = ranges.finite_range(values)
-        self._minimum, self._maximum = min(self._minimum, low), max(self._maximum, high)
+        low, high = finite_range(values)
+        low, high = min(low, self._minimum), max(high, self._maximum)
         if self._histogram is None and self.count + values.size <= EXACT_LIMIT:
             self._keep(values)
         else:
-            self._histogram = self.histogram
-            self._histogram.cover(self._magnitude)
-            self._histogram.add(values)
-            self._buffer = np.empty(0, np.float32)
+            histogram = self._binned(low, high)
+            histogram.add(values)
+            self._become(histogram)
+        self._minimum, self._maximum = low, high
         self.count += values.size
 
     @staticmethod
     def merge(a: TensorStatistics, b: TensorStatistics) -> TensorStatistics:
         """The statistics of all values of both, which are left as they are."""
         result = TensorStatistics()
+        binned = [part._histogram for part in (a, b) if part._histogram is not None]
+        if binned:
+            total = Histogram(binned[0].minimum, binned[0].maximum)
+            for histogram in binned:
+                total.add_histogram(histogram)
+            result._become(total)
+            result._minimum, result._maximum, result.count = total.minimum, total.maximum, total.count
         for part in (a, b):
-            result._add(part)
+            if part._histogram is None:
+                result.update(part._kept)
         return result
 
-    def _add(self, other: TensorStatistics) -> None:
-        if other._histogram is None:
-            if other.count:
-                self.update(other._buffer[: other.count])
-            return
-        binned = self.histogram if self.count else Histogram.empty(0.0)
-        self._minimum = min(self._minimum, other._minimum)
-        self._maximum = max(self._maximum, other._maximum)
-        self._histogram = Histogram(binned.exponent, binned.counts.copy(), binned.zeros)
-        self._histogram.cover(self._magnitude)
-        self._histogram.add_histogram(other._histogram)
-        self._buffer = np.empty(0, np.float32)
-        self.count += other.count
-
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The statistics as a few plain arrays, for storage; the same content gives the same arrays."""
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "count": np.asarray(self.count, np.int64),
-            "range": np.asarray([self._minimum, self._maximum], np.float32),
-        }
+        """The statistics as a few plain arrays, for storage; equal statistics give equal arrays."""
         if self._histogram is None:
-            return {**arrays, "values": np.sort(self._buffer[: self.count])}
-        layout = np.asarray([self._histogram.exponent, self._histogram.zeros], np.int64)
-        return {**arrays, "layout": layout, "counts": self._histogram.counts}
+            return {"values": np.sort(self._kept)}
+        span = np.asarray([self._minimum, self._maximum], np.float32)
+        zeros = np.asarray(self._histogram.zeros, np.int64)
+        return {"range": span, "zeros": zeros, "counts": self._histogram.counts}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> TensorStatistics:
         """The statistics that `to_arrays` gave."""
         result = TensorStatistics()
-        result.count = int(arrays["count"])
-        result._minimum, result._maximum = arrays["range"].astype(np.float32)
         if "values" in arrays:
-            result._buffer = arrays["values"].astype(np.float32)
-        else:
-            exponent, zeros = arrays["layout"].tolist()
-            result._histogram = Histogram(exponent, arrays["counts"].astype(np.int64), zeros)
+            result.update(arrays["values"])
+            return result
+        low, high = arrays["range"].tolist()
+        histogram = Histogram.of_counts(low, high, arrays["counts"].astype(np.int64), int(arrays["zeros"]))
+        result._become(histogram)
+        result._minimum, result._maximum, result.count = low, high, histogram.count
         return result
 
     def __eq__(self, other: object) -> bool:
@@ -146,27 +142,36 @@ class TensorStatistics:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
+        if self.count == 0:
+            return "TensorStatistics(count=0)"
         kind = "values" if self._histogram is None else "histogram"
-        return f"TensorStatistics(count={self.count}, range=[{self._minimum}, {self._maximum}], {kind})"
+        return f"TensorStatistics(count={self.count}, range=[{self.minimum}, {self.maximum}], {kind})"
 
     @property
-    def _magnitude(self) -> float:
-        return max(-float(self._minimum), float(self._maximum), 0.0)
+    def _kept(self) -> F32:
+        return self._buffer[: self.count]
 
     def _require_data(self) -> None:
         if self.count == 0:
             raise CalibrationError("no calibration data reached this tensor; give at least one sample")
 
-    def _binned(self) -> Histogram:
-        histogram = Histogram.empty(self._magnitude if self.count else 0.0)
-        histogram.add(self._buffer[: self.count])
+    def _become(self, histogram: Histogram) -> None:
+        self._histogram, self._buffer = histogram, NO_VALUES
+
+    def _binned(self, low: float, high: float) -> Histogram:
+        """The histogram so far, with room for data in [low, high]."""
+        if self._histogram is not None:
+            self._histogram.cover(low, high)
+            return self._histogram
+        histogram = Histogram(low, high)
+        histogram.add(self._kept)
         return histogram
 
     def _keep(self, values: F32) -> None:
         needed = self.count + values.size
         if needed > self._buffer.size:
             grown = np.empty(min(max(needed, 2 * self._buffer.size), EXACT_LIMIT), np.float32)
-            grown[: self.count] = self._buffer[: self.count]
+            grown[: self.count] = self._kept
             self._buffer = grown
         # Adding zero makes -0.0 and 0.0 one value: which of two equal numbers came first must not show.
         np.add(values, np.float32(0), out=self._buffer[self.count : needed])

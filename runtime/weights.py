@@ -56,7 +56,7 @@ def quantize(
 
 
 def fake_quantize(array: npt.NDArray[Any], params: QuantParams, *, reciprocal: bool = False) -> F32:
-    """The float32 numbers that the stored values stand for: (q - zero_point) * scale, in the array's shape."""
+    """The float32 numbers that the stored values stand for, (q - zero_point) * scale, in the same shape."""
     qtype = params.spec.qtype
     if qtype.is_float:
         return array.astype(_storage(qtype)).astype(np.float32)

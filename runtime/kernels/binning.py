@@ -1,12 +1,13 @@
-"""Histograms with power-of-two bins, and the range of data, compiled; one pass over memory does both.
+"""Range of data and histograms with power-of-two bins, compiled.
 
 Bin k of width w = 2^exponent holds the numbers x with trunc(x / w) = k, rounded toward zero: bin 0 is (-w,
 w), bin k > 0 is [kw, (k+1)w) and bin -k its mirror image. Scaling by a power of two is exact, and so
 
     trunc(x / 2w) = trunc(trunc(x / w) / 2)
 
-for every float32: doubling the width merges bins, exactly. Counts stand in an array of 2 * BINS, bin k at
-BINS + k.
+for every float32: doubling the width merges bins, exactly. Data and zero together span less than BINS bins,
+of which bin k stands at index k mod BINS whatever the range is; so a growing range moves nothing, and
+one-sided data have twice the resolution. Numbers that are zero are counted apart, behind the bins.
 """
 
 from __future__ import annotations
@@ -15,45 +16,67 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from qir.runtime.kernels.jit import BITS, FLOATS, kernel
+from qir.runtime.kernels.jit import FLOATS, PATTERNS, kernel
 
 F32 = npt.NDArray[np.float32]
-I32 = npt.NDArray[np.int32]
+U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 
-BINS_LOG2 = 12
+BINS_LOG2 = 15
 BINS = 1 << BINS_LOG2
-"""Bins on either side of zero; the larger side of a histogram uses at least half of them."""
+ZERO_SLOTS = 16
+"""Counters of zeros, used in turn: increments of a single one would wait for each other."""
+SLOTS = BINS + ZERO_SLOTS
+"""Length of an array of counts."""
 
-MIN_EXPONENT = -100
-"""Finest width, 2^-100: keeps 1/width in float32. Data that small have scale 1 by AMCT's rule anyway."""
-
-BLOCK = 2048
-LARGEST_KEY = 0x7F7FFFFF
-"""The sort key of the largest finite float32; its mirror image ~LARGEST_KEY is that of the smallest."""
+_BLOCK = 1024
+_WRAP = BINS - 1
 
 
-@kernel(types.void(BITS, types.int32[::1]))
-def key_range(bits: I32, out: I32) -> None:
-    """out = smallest and largest sort key of float32 bit patterns: integers in the order of the numbers.
+@kernel(types.void(PATTERNS, types.int64[::1]))
+def extend_extremes(bits: U32, extremes: I64) -> None:
+    """Take the bit patterns of float32 numbers into extremes = [largest as signed, largest and smallest as
+    unsigned].
 
-    Infinities and NaN of either sign lie outside [~LARGEST_KEY, LARGEST_KEY].
+    These are three integer instructions for eight numbers, determine minimum and maximum, and show NaN and
+    infinity.
     """
-    low, high = np.int32(0x7FFFFFFF), np.int32(-0x80000000)
+    signed, high, low = np.int32(extremes[0]), np.uint32(extremes[1]), np.uint32(extremes[2])
     for i in range(bits.size):
-        b = bits[i]
-        k = b ^ ((b >> np.int32(31)) & np.int32(0x7FFFFFFF))
-        low = k if k < low else low
-        high = k if k > high else high
-    out[0], out[1] = low, high
+        u = bits[i]
+        s = np.int32(u)
+        signed = s if s > signed else signed
+        high = u if u > high else high
+        low = u if u < low else low
+    extremes[0], extremes[1], extremes[2] = signed, high, low
 
 
-@kernel(types.int64(FLOATS, types.float32, types.int64[::1]))
-def add_counts(x: F32, inverse_width: float, counts: I64) -> int:
-    """Count x into the bins of width 1 / inverse_width; returns how many elements are zero."""
-    zeros = 0
-    for i in range(x.size):
-        v = x[i]
-        zeros += np.int64(v == 0)
-        counts[np.intp(np.uint32(np.int32(v * inverse_width) + np.int32(BINS)))] += 1
-    return zeros
+@kernel(types.void(FLOATS, types.float32, types.uint32[::1]))
+def count_bins(x: F32, inverse_width: float, counts: U32) -> None:
+    """Add x, all within the bins of width 1 / inverse_width, to `counts` (SLOTS entries).
+
+    The first loop over a block vectorises; the second is bound by one memory increment per element.
+    """
+    index = np.empty(_BLOCK, np.uint16)
+    zero_slot = np.empty(_BLOCK, np.int32)
+    for i in range(_BLOCK):
+        zero_slot[i] = BINS + i % ZERO_SLOTS
+    for start in range(0, x.size, _BLOCK):
+        block = x[start : start + _BLOCK]
+        for i in range(block.size):
+            # The slot is read before it is known to be needed: a conditional read would not vectorise.
+            v, slot = block[i], zero_slot[i]
+            k = np.int32(v * inverse_width) & np.int32(_WRAP)
+            index[i] = np.uint16(slot if v == 0 else k)
+        for i in range(block.size):
+            counts[index[i]] += np.uint32(1)
+
+
+@kernel(types.void(types.int64[::1], types.int64, types.int64, types.int64, types.int64[::1]))
+def merge_bins(counts: I64, first: int, last: int, doublings: int, out: I64) -> None:
+    """Add the counts of bins first..last, made 2^doublings times as wide, to those of `out`; zeros too."""
+    for k in range(first, last + 1):
+        merged = k >> doublings if k >= 0 else -(-k >> doublings)
+        out[merged & _WRAP] += counts[k & _WRAP]
+    for i in range(BINS, SLOTS):
+        out[i] += counts[i]

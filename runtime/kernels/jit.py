@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 FLOATS = types.Array(types.float32, 1, "C", readonly=True)
 DOUBLES = types.Array(types.float64, 1, "C", readonly=True)
-BITS = types.Array(types.int32, 1, "C", readonly=True)
+PATTERNS = types.Array(types.uint32, 1, "C", readonly=True)
 MATRIX = types.Array(types.float32, 2, "C", readonly=True)
 
 P = ParamSpec("P")

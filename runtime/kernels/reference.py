@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from qir.runtime.kernels.binning import BINS, SLOTS, ZERO_SLOTS
 from qir.runtime.kernels.rounding import LANES
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
 
 
 def quantize_rows(
@@ -48,8 +51,32 @@ def ifmr_loss_values(x: F32, scale: F32, low: F32, high: F32, loss: F64) -> None
 def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32, loss: F64) -> None:
     """The same loss of data spread evenly between edges, by the antiderivative of the squared error."""
     for j, step in enumerate(scale.astype(np.float64)):
-        t = edges / step
-        q = np.rint(np.clip(t, low[j] / step, high[j] / step))
+        inverse = 1.0 / step
+        t = edges * inverse
+        q = np.rint(np.clip(t, low[j] * inverse, high[j] * inverse))
         d = t - q
-        f = q / 12.0 + d * d * d / 3.0
+        f = q * (1.0 / 12.0) + d * d * d * (1.0 / 3.0)
         loss[j] = _lane_sum(density * np.diff(f)) * step * step * step
+
+
+def extend_extremes(bits: U32, extremes: I64) -> None:
+    """Largest pattern as signed integer, largest and smallest as unsigned ones, of `bits` and what was there."""
+    if bits.size:
+        extremes[0] = max(extremes[0], int(bits.view(np.int32).max()))
+        extremes[1] = max(extremes[1], int(bits.max()))
+        extremes[2] = min(extremes[2], int(bits.min()))
+
+
+def count_bins(x: F32, inverse_width: float, counts: U32) -> None:
+    """Add x to the counts of bins trunc(x * inverse_width) mod BINS, zeros to those behind them."""
+    bins = np.trunc(x * np.float32(inverse_width)).astype(np.int64) % BINS
+    turn = BINS + np.arange(x.size) % ZERO_SLOTS
+    counts += np.bincount(np.where(x == 0, turn, bins), minlength=SLOTS).astype(np.uint32)
+
+
+def merge_bins(counts: I64, first: int, last: int, doublings: int, out: I64) -> None:
+    """Add bins first..last to bins 2^doublings times as wide in `out`; rounding of bin numbers is toward zero."""
+    bins = np.arange(first, last + 1)
+    merged = np.sign(bins) * (np.abs(bins) >> doublings)
+    np.add.at(out, merged % BINS, counts[bins % BINS])
+    out[BINS:] += counts[BINS:]

@@ -108,19 +108,20 @@ def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32,
     n = density.size
     for j in range(scale.size):
         step = np.float64(scale[j])
-        lo, hi = low[j] / step, high[j] / step
+        inverse = 1.0 / step
+        lo, hi = low[j] * inverse, high[j] * inverse
         sums[:] = 0.0
         for start in range(0, n, LANES):
             size = min(LANES, n - start)
             corners = edges[start : start + size + 1]
             weights = density[start : start + size]
             for i in range(size + 1):
-                t = corners[i] / step
+                t = corners[i] * inverse
                 c = lo if t < lo else t
                 c = hi if c > hi else c
                 q = np.rint(c)
                 d = t - q
-                f[i] = q / 12.0 + d * d * d / 3.0
+                f[i] = q * (1.0 / 12.0) + d * d * d * (1.0 / 3.0)
             for i in range(size):
                 sums[i] += weights[i] * (f[i + 1] - f[i])
         total = 0.0
