@@ -17,8 +17,8 @@ from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.walk import walk_graphs
 from qir.passes.base import Pass
-from qir.passes.context import Context, RewriteLog
 from qir.passes.constants import integers, truth
+from qir.passes.context import Context, RewriteLog
 from qir.passes.rewiring import can_forward, forward
 
 _WHOLE = 2**31 - 1
@@ -27,7 +27,7 @@ _WHOLE = 2**31 - 1
 
 @dataclass(frozen=True)
 class EliminateIdentity(Pass):
-    """Remove nodes that return their input unchanged: Identity, Dropout, no-op Cast, Reshape, Pad and others."""
+    """Remove nodes that return their input unchanged: Identity, Dropout, no-op Cast, Reshape, Pad, Slice, …."""
 
     name: ClassVar[str] = "eliminate-identity"
 
@@ -37,7 +37,7 @@ class EliminateIdentity(Pass):
 
 
 def eliminate_identity(graph: Graph, log: RewriteLog) -> bool:
-    """Let readers of such a node read its input, and erase it where no graph output needs it; True on change."""
+    """Let readers of such a node read its input, and erase it unless a graph output needs it."""
     changed = False
     for inner in walk_graphs(graph):
         for node in inner.nodes:

@@ -1,7 +1,8 @@
 """Merges equal constants, and nodes that compute the same from the same inputs.
 
 What a user thinks of as a layer is never merged with another one, nor are the layers' own weights and biases
-unless asked for: quantization gives each layer its own scales, and reports and skip lists call layers by name.
+unless asked for: quantization gives each layer its own scales, and reports and skip lists call layers by
+name.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _key(node: Node) -> _Key | None:
 
 
 def _attribute_key(item: Attribute) -> object:
-    """Equal only where the attributes mean the same: 1 is not 1.0 and 0.0 is not -0.0, which Python equates."""
+    """Equal only where the attributes mean the same; Python takes 1 for 1.0 and 0.0 for -0.0."""
     if isinstance(item, EmptyList):
         return ("empty", item.kind)
     if isinstance(item, tuple):

@@ -16,10 +16,7 @@ def can_forward(old: Value, new: Value) -> bool:
     if not old.is_output:
         return True
     return (
-        new.producer is not None
-        and new.graph is old.graph
-        and not new.is_output
-        and old in old.graph.outputs
+        new.producer is not None and new.graph is old.graph and not new.is_output and old in old.graph.outputs
     )
 
 

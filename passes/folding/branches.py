@@ -21,7 +21,7 @@ def taken_branch(node: Node) -> Graph | None:
 def inline_branch(graph: Graph, node: Node, branch: Graph) -> None:
     """Run the nodes of `branch` instead of the If `node` of `graph`.
 
-    Node names stay where they are free in `graph`; values get names that are unique over all nested graphs.
+    Names stay where they are free in `graph`, those of values where they are free in all nested graphs.
     """
     results = branch.outputs
     made: dict[Value, Value] = {}
@@ -30,12 +30,16 @@ def inline_branch(graph: Graph, node: Node, branch: Graph) -> None:
         made[value] = graph.constant(value.constant, value.name)
     for inner in branch.nodes:
         _move_node(graph, inner, made, node)
+    names = [(new, new.name, old.name) for old, new in made.items()]
     for old, new in made.items():
         branch.replace(old, new)  # subgraphs that moved along may read it
     for output, result in zip(node.outputs, results, strict=True):
         if output is not None:
             graph.replace(output, made.get(result, result))
-    graph.erase(node)
+    graph.erase(node)  # and with it the names in its branches
+    for value, stand_in, name in names:
+        if value.name == stand_in and graph.unique_value_name(name) == name:
+            graph.rename(value, name)
 
 
 def _move_node(graph: Graph, node: Node, made: dict[Value, Value], before: Node) -> None:

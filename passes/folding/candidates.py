@@ -17,11 +17,11 @@ _NEVER = frozenset({
     "QuantizeLinear", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
     "SequenceConstruct", "SequenceEmpty", "SplitToSequence",
 })  # fmt: skip
-"""Ops that draw random numbers, say how something is quantized, or give no tensor; Constant is one already."""
+"""Ops that draw random numbers, say how something is quantized, or give no tensor; and Constant itself."""
 _AS_LARGE_AS_INPUT = frozenset({"Compress", "NonZero", "Unique"})
 """Ops whose shape depends on the content, with at most as many elements (times the rank) as input 0."""
-_GROWTH = 4
-"""A result may be this many times as large as the constants that it replaces: a Cast from int8 to float32."""
+_CAST_GROWTH = 4
+"""The result of a Cast may be this many times as large as the constant that it replaces: int8 to float32."""
 _LARGEST_ELEMENT = 16
 _STRING_BYTES = 64
 
@@ -41,28 +41,29 @@ class Candidates:
 def candidates(graph: Graph, max_bytes: int, excluded: Collection[Node] = ()) -> Candidates:
     """The nodes of `graph` (not of its subgraphs) that depend on constants alone, without `excluded` ones.
 
-    A result counts as too large when it has more than `max_bytes` and more than fourfold the constants that
-    nobody else reads. The bound is checked on types, so nothing large is ever computed to be thrown away.
+    A result counts as too large when it has more than `max_bytes` and more than the constants that it
+    replaces, which are those that nobody else reads; a Cast may grow as element types do. The bound is
+    checked on types, so nothing large is ever computed to be thrown away.
     """
     found = Candidates()
-    freed: dict[Value, int] = {}  # bytes of constants that computing a value makes superfluous
+    computed: dict[Value, int] = {}  # bytes of results that will be constants
     for node in graph.nodes:
         if node in excluded or not _is_computable(node):
             continue
-        if any(v is not None and v.constant is None and v not in freed for v in node.inputs):
+        if any(v is not None and v.constant is None and v not in computed for v in node.inputs):
             continue
         size = result_bytes(node)
         if size is None:
             found.unsized.append(node)
             continue
         replaced = sum(
-            _bytes_of(v, freed) for v in dict.fromkeys(node.inputs) if v is not None and v.has_one_use
+            _bytes_of(v, computed) for v in dict.fromkeys(node.inputs) if v is not None and v.has_one_use
         )
-        if size > max(max_bytes, _GROWTH * replaced):
+        if size > max(max_bytes, replaced * (_CAST_GROWTH if node.op == "Cast" else 1)):
             found.too_large[node] = size
             continue
         found.nodes.append(node)
-        freed.update((v, replaced) for v in node.outputs if v is not None)
+        computed.update((v, size) for v in node.outputs if v is not None)
     return found
 
 
@@ -80,8 +81,8 @@ def _is_tensor(value: Value) -> bool:
     return isinstance(value.type, TensorType)
 
 
-def _bytes_of(value: Value, freed: dict[Value, int]) -> int:
-    return freed.get(value, 0) if value.constant is None else value.constant.data.nbytes
+def _bytes_of(value: Value, computed: dict[Value, int]) -> int:
+    return computed[value] if value.constant is None else value.constant.data.nbytes
 
 
 def result_bytes(node: Node) -> int | None:
