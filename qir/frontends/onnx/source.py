@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from qir.frontends.onnx.external import ExternalData
 from qir.frontends.onnx.reader import build_graph
+from qir.frontends.onnx.strings import check_strings
 from qir.ir.errors import ModelError
 from qir.ir.graph import Graph
 
@@ -63,6 +64,7 @@ def _check(model: onnx.ModelProto, origin: str) -> None:
     """The fields without which a message of bytes is not a model."""
     if not model.HasField("graph") or not model.ir_version:
         raise ModelError(f"{origin} is not an ONNX model, or is truncated: it has no graph")
+    check_strings(model, origin)
     if model.ir_version < _OLDEST_IR:
         raise ModelError(
             f"{origin} has IR version {model.ir_version}, older than {_OLDEST_IR}; export the model again"

@@ -1,0 +1,29 @@
+"""Finds text in a model that is not UTF-8: protobuf hands it out as bytes, on which all later code would trip."""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from qir.ir.errors import ModelError
+
+_TENSOR_TEXTS = ("name", "doc_string", "external_data")  # fetching all fields would copy the data
+
+
+def check_strings(message: Message, origin: str) -> None:
+    """Raise ModelError when a name or another text within `message` is not UTF-8: the file is damaged."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        values = [getattr(message, name) for name in _TENSOR_TEXTS]
+    else:
+        values = [value for field, value in message.ListFields() if field.type in _TEXTS]
+    for value in values:
+        for item in (value,) if isinstance(value, (str, bytes, Message)) else value:
+            if isinstance(item, Message):
+                check_strings(item, origin)
+            elif not isinstance(item, str):
+                raise ModelError(
+                    f"{origin} is damaged: the text {item!r} in a {message.DESCRIPTOR.name} is not UTF-8"
+                )
+
+
+_TEXTS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
