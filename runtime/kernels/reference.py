@@ -60,7 +60,7 @@ def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32,
 
 
 def extend_extremes(bits: U32, extremes: I64) -> None:
-    """Largest pattern as signed integer, largest and smallest as unsigned ones, of `bits` and what was there."""
+    """Largest pattern as signed integer, largest and smallest as unsigned, of `bits` and of what was there."""
     if bits.size:
         extremes[0] = max(extremes[0], int(bits.view(np.int32).max()))
         extremes[1] = max(extremes[1], int(bits.max()))
@@ -75,7 +75,7 @@ def count_bins(x: F32, inverse_width: float, counts: U32) -> None:
 
 
 def merge_bins(counts: I64, first: int, last: int, doublings: int, out: I64) -> None:
-    """Add bins first..last to bins 2^doublings times as wide in `out`; rounding of bin numbers is toward zero."""
+    """Add bins first..last to bins 2^doublings times as wide in `out`; bin numbers round toward zero."""
     bins = np.arange(first, last + 1)
     merged = np.sign(bins) * (np.abs(bins) >> doublings)
     np.add.at(out, merged % BINS, counts[bins % BINS])
