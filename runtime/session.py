@@ -70,7 +70,7 @@ class Session:
             raise ModelError(explain_load(str(error), graph)) from error
 
     def _model(self, graph: Graph, taps: Sequence[str], options: ort.SessionOptions) -> bytes:
-        """The model without its weights: `options` get them as they lie in memory, or copied where misaligned."""
+        """The model; `options` get its weights as they lie in memory, or copied where misaligned."""
         model, constants = to_detached_model(graph, quants="bypass", taps=taps)
         self._weights = [_aligned(constant.array) for constant in constants.values()]
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
