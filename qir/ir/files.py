@@ -31,7 +31,7 @@ def save_graph(graph: Graph, path: str | Path, header: str = "") -> None:
     """
     target, beside = Path(path), data_path(path)
     comment = "".join(f"// {line}\n" for line in header.splitlines())
-    constants = {constant.digest: constant for constant in _external(graph)}
+    constants = data_beside(graph)
     with ExitStack() as files:
         # The stack closes in reverse: the data are in place before the text that needs them.
         text = files.enter_context(written_aside(target))
@@ -61,8 +61,12 @@ def load_graph(path: str | Path) -> Graph:
     return parse_graph(text, constants, str(source))
 
 
+def data_beside(graph: Graph) -> dict[str, Constant]:
+    """Everything that the text of a graph names by digest: what `parse_graph` needs to read it back."""
+    return {constant.digest: constant for constant in _external(graph)}
+
+
 def _external(graph: Graph) -> Iterator[Constant]:
-    """Everything that the text names by digest."""
     for each in walk_graphs(graph):
         for value in each.values():
             yield from _of_type(value.type)

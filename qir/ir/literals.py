@@ -214,7 +214,7 @@ class Literals:
 
     def _beside(self) -> Constant:
         """The constant of a digest token."""
-        digest, start = self.lexer.take("digest", "a digest")[1:], self.lexer.start
+        start, digest = self.lexer.start, self.lexer.take("digest", "a digest")[1:]
         found = None if self.constants is None else self.constants.get(digest)
         if found is not None:
             return found

@@ -15,6 +15,7 @@ from qir.ir.dtypes import DType
 from qir.ir.lexer import Lexer
 
 _FLOAT32, _FLOAT16 = struct.Struct("<f"), struct.Struct("<e")
+_LARGEST = float(np.finfo(np.float32).max)
 _LONGEST_INTEGER = 21
 """Characters of -2^63 and some more; longer ones are out of range of every type."""
 
@@ -57,7 +58,7 @@ def round_float32(text: str) -> float:
     """
     x = float(text)
     near = _round(x, _FLOAT32)
-    if near == x or not math.isfinite(near):
+    if near == x or not abs(near) < _LARGEST:
         return near
     other = float(np.nextafter(np.float32(near), np.float32(math.inf if x > near else -math.inf)))
     if x - near != other - x:
