@@ -124,3 +124,29 @@ def test_large_constants_are_not_serialized(monkeypatch: pytest.MonkeyPatch) -> 
     assert infer_types(read)
     assert read.value("y").type == tensor_type(DType.F32, ("N", 200))
     assert sizes[0] < 1000
+
+
+@pytest.mark.parametrize(
+    ("op", "domain", "attributes"),
+    [
+        ("RegexFullMatch", "", {"pattern": "a"}),
+        ("LabelEncoder", "ai.onnx.ml", {"keys_strings": ["a"], "values_strings": ["b"]}),
+        ("DictVectorizer", "ai.onnx.ml", {"string_vocabulary": ["a"]}),
+    ],
+)
+def test_inference_that_would_end_the_process(op: str, domain: str, attributes: dict[str, object]) -> None:
+    """These ops of ONNX crash on an input without a type, which may get its type in the same run."""
+    nodes = [
+        node("Mystery", ["x"], ["untyped"], domain="no.such.domain"),
+        node(op, ["untyped"], ["a"], domain=domain, **attributes),
+        node("Identity", ["x"], ["later"]),
+        node(op, ["later"], ["b"], domain=domain, **attributes),
+    ]
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 4)]
+    body = graph(nodes, [info("x", onnx.TensorProto.STRING, [2])], [])
+    read = read_model(model(body, opset_imports=opsets))
+    assert infer_types(read)
+    assert read.value("a").type == TensorType()
+    assert read.value("later").type == tensor_type(DType.STR, (2,))
+    assert (read.value("b").type != TensorType()) == (op != "DictVectorizer")
+    assert not infer_types(read)

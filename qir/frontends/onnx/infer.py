@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 import onnx
 
 from qir.frontends.onnx.tensors import describe_tensor, write_tensor
-from qir.frontends.onnx.types import merge_types, read_type
+from qir.frontends.onnx.types import is_writable, merge_types, read_type
 from qir.frontends.onnx.writer import build_model
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
+from qir.ir.node import Node, attribute_graphs
 from qir.ir.types import Dim, MapType, OptionalType, SequenceType, SparseTensorType, TensorType, Type
 from qir.ir.walk import walk_graphs, walk_nodes
 
 _SHAPE_ELEMENTS = 1024  # constants up to this size keep their data: they may be shapes, axes or scales
+_CRASHING = frozenset(
+    {
+        ("", "RegexFullMatch"),
+        ("ai.onnx.ml", "DictVectorizer"),
+        ("ai.onnx.ml", "LabelEncoder"),
+        ("ai.onnx.ml", "TreeEnsemble"),
+    }
+)
+"""Ops whose inference in ONNX (1.23 at least) reads a type where there is none, and ends the process."""
 _log = logging.getLogger(__name__)
 
 
@@ -27,20 +37,35 @@ def infer_types(graph: Graph) -> bool:
     dimensions are filled in, and a symbol gives way to a number. An op that ONNX does not know, or whose
     inference fails, leaves its outputs as they are.
     """
+    changed = False
     try:
-        inferred = _infer(graph)
+        while True:
+            model = build_model(graph, "identity", (), _store_shapes)
+            hidden = _prepare(graph, model)
+            if not _merge(graph, _infer(model).graph, _symbols_of(graph)):
+                return changed
+            changed = True
+            if not hidden:
+                return True
     except Exception as error:  # whatever the C++ code trips over: types are optional
         _log.info("the types of graph '%s' were not inferred: %s", graph.name, error)
-        return False
-    symbols = {d for inner in walk_graphs(graph) for v in inner.values() for d in _symbols(v.type)}
-    return _merge(graph, inferred.graph, symbols)
+        return changed
 
 
-def _infer(graph: Graph) -> onnx.ModelProto:
-    model = build_model(graph, "identity", (), _store_shapes)
+def _prepare(graph: Graph, model: onnx.ModelProto) -> bool:
+    """Hide from inference what would crash it: True when nodes were hidden, whose inputs have no type yet."""
     imported = {o.domain for o in model.opset_import}
     for domain in sorted({node.domain for node in walk_nodes(graph)} - imported):
         model.opset_import.add(domain=domain, version=1)  # one domain without a version fails the whole model
+    hidden = False
+    for node, written in _pairs(graph, model.graph):
+        untyped = any(v is not None and not is_writable(v.type) for v in node.inputs)
+        if untyped and (node.domain, node.op) in _CRASHING:
+            written.op_type, hidden = "Hidden", True
+    return hidden
+
+
+def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:
@@ -56,6 +81,20 @@ def _store_shapes(constant: Constant, proto: onnx.TensorProto, name: str) -> Non
         describe_tensor(constant, proto, name)
 
 
+def _pairs(graph: Graph, proto: onnx.GraphProto) -> Iterator[tuple[Node, onnx.NodeProto]]:
+    """Each node of a graph and of its subgraphs with its message."""
+    for node, written in zip(graph.nodes, proto.node, strict=True):
+        yield node, written
+        for inner, inner_proto in _subgraph_pairs(node, written):
+            yield from _pairs(inner, inner_proto)
+
+
+def _subgraph_pairs(node: Node, written: onnx.NodeProto) -> Iterator[tuple[Graph, onnx.GraphProto]]:
+    for item in written.attribute:
+        protos = (item.g,) if item.HasField("g") else item.graphs
+        yield from zip(attribute_graphs(node.attributes[item.name]), protos, strict=True)
+
+
 def _merge(graph: Graph, proto: onnx.GraphProto, symbols: Set[str]) -> bool:
     """Merge what was inferred for one graph, and for its subgraphs, into the types of its values."""
     changed = False
@@ -69,16 +108,14 @@ def _merge(graph: Graph, proto: onnx.GraphProto, symbols: Set[str]) -> bool:
         if value.constant is None and merged != value.type:
             value.type, changed = merged, True
     for node, written in zip(graph.nodes, proto.node, strict=True):
-        graphs = [
-            g for item in sorted(written.attribute, key=_name) for g in (item.g, *item.graphs) if g.ByteSize()
-        ]
-        for inner, inner_proto in zip(node.subgraphs, graphs, strict=True):
+        for inner, inner_proto in _subgraph_pairs(node, written):
             changed |= _merge(inner, inner_proto, symbols)
     return changed
 
 
-def _name(attribute: onnx.AttributeProto) -> str:
-    return attribute.name
+def _symbols_of(graph: Graph) -> set[str]:
+    """All symbolic dimensions of a graph and its subgraphs."""
+    return {d for each in walk_graphs(graph) for value in each.values() for d in _symbols(value.type)}
 
 
 def _symbols(kind: Type) -> tuple[str, ...]:

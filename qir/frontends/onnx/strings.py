@@ -1,4 +1,4 @@
-"""Finds text in a model that is not UTF-8: protobuf hands it out as bytes, on which all later code would trip."""
+"""Finds text in a model that is not UTF-8: protobuf hands it out as bytes, where later code wants text."""
 
 from __future__ import annotations
 
