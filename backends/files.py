@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def write_files(
     check_form(form)
     check_prefix(prefix)
     paths = output_paths(prefix)
-    fake_quant, deployed = lower(graph, form, feeds), deploy.lower(graph)
+    fake_quant = lower(graph, form, feeds)
     folder = paths.record.parent
     created = not folder.exists()
     try:
@@ -89,11 +90,10 @@ def write_files(
         with tempfile.TemporaryDirectory(prefix=".qir-", dir=folder) as made:
             aside = Paths(*(Path(made, path.name) for path in paths))
             save_model(fake_quant, aside.fake_quant_model)
-            _trial_run(graph, aside.fake_quant_model, form, feeds)
-            save_model(deployed, aside.deploy_model)
-            aside.record.write_text(print_record(records(graph)), encoding="utf-8")
-            info = quant_info(graph, deployed, Path(prefix).name or graph.name)
-            aside.quant_info.write_text(info, encoding="utf-8")
+            with ThreadPoolExecutor(1) as beside:
+                trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds)
+                _write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
+                trial.result()
             _publish(sorted(Path(made).iterdir()), folder)
     except BaseException as error:
         if created and folder.is_dir() and not any(folder.iterdir()):
@@ -102,6 +102,14 @@ def write_files(
             raise BackendError(f"the files '{prefix}_…' cannot be written: {error}") from error
         raise
     return paths
+
+
+def _write_ascend(graph: Graph, paths: Paths, title: str) -> None:
+    """Write the deploy model and what goes with it."""
+    deployed = deploy.lower(graph)
+    save_model(deployed, paths.deploy_model)
+    paths.record.write_text(print_record(records(graph)), encoding="utf-8")
+    paths.quant_info.write_text(quant_info(graph, deployed, title), encoding="utf-8")
 
 
 def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None) -> None:
@@ -128,7 +136,7 @@ def _warn_of_saturation(path: Path, exact: Outputs, default: Outputs) -> None:
     if difference.relative > _SATURATED:
         _log.warning(
             "ONNX Runtime saturates int8 sums on this processor, which moves output '%s' of '%s' by %.0f %%: "
-            "set the session option session.x64quantprecision to 1 wherever you run it, or write form 'ascend'",
+            "set the session option session.x64quantprecision to 1 where you run it, or write form 'ascend'",
             difference.name,
             path.name,
             100 * difference.relative,

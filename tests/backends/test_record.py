@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from nets import many_layers
 
-from qir.backends.ascend.record import LayerRecord, parse_record, print_record, records
+from qir.backends.ascend.record import LayerRecord, _message_class, parse_record, print_record, records
 from qir.ir.errors import BackendError
 
 TEXT = """\
@@ -44,6 +45,21 @@ def test_layout() -> None:
     }
     assert print_record(layers) == TEXT
     assert parse_record(TEXT) == layers
+
+
+def test_protobuf_prints_the_same() -> None:
+    random = np.random.default_rng(0)
+    drawn = np.exp(random.uniform(-40, 20, 2000))
+    scales = np.float32([*drawn, 1e-4, 123456792.0, 0.001]).tolist()
+    layers = {
+        "a/b.c\t'\\é\x01": LayerRecord(scales[-3], 0, tuple(scales)),
+        "": LayerRecord(2.0**-126, 127, (1.0,), wts_type=None),
+    }
+    text = print_record(layers)
+    book = _message_class()()
+    text_format.Parse(text, book)
+    assert text_format.MessageToString(book, as_utf8=True) == text
+    assert parse_record(text) == layers
 
 
 def test_records_of_a_graph_are_in_running_order() -> None:
