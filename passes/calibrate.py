@@ -86,4 +86,7 @@ def with_quantized_weights(graph: Graph) -> Graph:
             continue
         fake = copy.constant(Constant.of(fake_quantize(source.constant.array, params)), f"{source.name}.fake")
         copy.replace(node.output, fake)
+        copy.erase(node)
+        if not source.is_read:
+            copy.erase(source)
     return copy
