@@ -61,10 +61,9 @@ class MinMax:
 
 @dataclass(frozen=True)
 class Percentile:
-    """The range without the outermost part on each side: `percentile` is the fraction of all elements up to
-    which.
+    """The range without the outermost elements; `percentile` is the fraction of all that either end keeps.
 
-    Of L elements the k-th largest and the k-th smallest are taken, k = L - int(percentile * L), as IFMR does;
+    The ends are the k-th largest and the k-th smallest of L elements, k = L - int(percentile * L), as in IFMR:
     exact while the statistics keep the values, otherwise within one bin of the histogram.
     """
 
@@ -112,12 +111,12 @@ class Ifmr:
         known = closed_without_scale(spec)
         if known is not None:
             return known
+        values = statistics.values
+        if values is not None and values.size:
+            return _close_exactly(self, values, spec)
         low = statistics.nth_smallest(outermost_rank(self.min_percentile, statistics.count))
         high = statistics.nth_largest(outermost_rank(self.max_percentile, statistics.count))
         candidates = ifmr_candidates(self, low, high, spec)
-        values = statistics.values
-        if values is not None:
-            return candidates.choose(ifmr_loss(values, *candidates.ranges))
         return candidates.choose(_density_loss(density_of(statistics.histogram), candidates))
 
 
@@ -137,8 +136,14 @@ class Candidates:
         return self.scale, self.low, self.high
 
     def choose(self, loss: npt.NDArray[np.float64]) -> QuantParams:
-        """Params of the first candidate with the least loss; one that is not finite never wins."""
-        best = int(np.argmin(np.where(np.isfinite(loss), loss, np.inf)))
+        """Params of the first candidate with the least loss; CalibrationError when all losses overflow."""
+        finite = np.where(np.isfinite(loss), loss, np.inf)
+        best = int(np.argmin(finite))
+        if finite[best] == np.inf:
+            raise CalibrationError(
+                f"the range of the data, up to {float(self.high[-1] - self.low[-1]):.3g}, overflows float32 when "
+                "squared; normalize the data, use method min-max, or leave the layer in float"
+            )
         scale = self.scale[best]
         if self.spec.symmetric:
             return checked(self.spec, scale, 0)
@@ -147,24 +152,19 @@ class Candidates:
 
 
 def ifmr_exact(data: npt.NDArray[Any], spec: QuantSpec, method: Ifmr | None = None) -> QuantParams:
-    """IFMR on raw data of any shape, the exact algorithm of AMCT; CalibrationError when data are empty or not
-    finite.
+    """IFMR on raw data of any shape and size, AMCT's algorithm without statistics in between.
 
-    float16 spec and the like close without looking at the data.
+    CalibrationError when data are empty or not finite. The order of the data does not matter.
     """
     options = method or Ifmr()
     known = closed_without_scale(spec)
     if known is not None:
         return known
-    values = flat_floats(data)
+    values = np.sort(flat_floats(data))
     if values.size == 0:
         raise CalibrationError("no calibration data; give at least one element")
     finite_range(values)
-    low_rank = outermost_rank(options.min_percentile, values.size)
-    high_rank = values.size + 1 - outermost_rank(options.max_percentile, values.size)
-    low, high = np.partition(values, [low_rank - 1, high_rank - 1])[[low_rank - 1, high_rank - 1]].tolist()
-    candidates = ifmr_candidates(options, low, high, spec)
-    return candidates.choose(ifmr_loss(values, *candidates.ranges))
+    return _close_exactly(options, values, spec)
 
 
 def ifmr_candidates(method: Ifmr, low: float, high: float, spec: QuantSpec) -> Candidates:
@@ -184,11 +184,9 @@ def ifmr_candidates(method: Ifmr, low: float, high: float, spec: QuantSpec) -> C
 
 
 def search_ratios(start: float, end: float, step: float) -> F32:
-    """The ratios start, start + step, … below end, with the roundings of torch.arange in float32
-    (specification M).
+    """The ratios start, start + step, … below end, rounded as torch.arange does in float32 (specification M).
 
-    It works in blocks of 8: a block's base is rounded to float32, its elements are sums in float64 from
-    there.
+    It works in blocks of 8: a block's base is rounded to float32, its elements are float64 sums from there.
     """
     # Rounding to 6 digits keeps (1.3 - 0.7) / 0.01 = 60.00000000000001 from becoming 61 candidates.
     count = max(math.ceil(round((end - start) / step, 6)), 1)
@@ -210,6 +208,14 @@ def method_named(name: str) -> CalibrationMethod:
             f"unknown calibration method {name!r}{did_you_mean(name, methods)} (known: {', '.join(methods)})"
         )
     return methods[name]
+
+
+def _close_exactly(method: Ifmr, values: F32, spec: QuantSpec) -> QuantParams:
+    """IFMR on all values, in ascending order."""
+    low = float(values[outermost_rank(method.min_percentile, values.size) - 1])
+    high = float(values[-outermost_rank(method.max_percentile, values.size)])
+    candidates = ifmr_candidates(method, low, high, spec)
+    return candidates.choose(ifmr_loss(values, *candidates.ranges))
 
 
 def _density_loss(density: Density, candidates: Candidates) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ from qir.runtime.kernels import rounding
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
-_EXACT_BITS = 16
+_FLOAT_BITS = 16
 """Widest type whose integers are exact in float32 arithmetic; wider ones round in float64."""
 
 
@@ -33,7 +33,7 @@ def quantize(
     rows: F32, scale: F32, zero_point: npt.NDArray[np.int64], qtype: DType, *, reciprocal: bool = False
 ) -> npt.NDArray[Any]:
     """Integers of each row of a contiguous finite matrix [C, n]; scale and zero_point have C entries."""
-    if qtype.bits > _EXACT_BITS:
+    if qtype.bits > _FLOAT_BITS:
         return _wide(rows, scale, zero_point, qtype).astype(storage_of(qtype))
     out = np.empty_like(rows)
     qmin, qmax = qtype.integer_range
@@ -50,9 +50,9 @@ def fake_quantize(
     reciprocal: bool = False,
     out: F32 | None = None,
 ) -> F32:
-    """Fake-quantized rows of a contiguous matrix [C, n] (into `out`, which may be `rows`)."""
+    """Fake-quantized rows of a contiguous matrix [C, n] (into `out`, another array, when given)."""
     out = np.empty_like(rows) if out is None else out
-    if qtype.bits > _EXACT_BITS:
+    if qtype.bits > _FLOAT_BITS:
         integers = _wide(rows, scale, zero_point, qtype)
         out[...] = (integers - zero_point[:, None]) * scale[:, None].astype(np.float64)
         return out

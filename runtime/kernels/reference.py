@@ -60,7 +60,7 @@ def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32,
 
 
 def extend_extremes(bits: U32, extremes: I64) -> None:
-    """Largest pattern as signed integer, largest and smallest as unsigned, of `bits` and of what was there."""
+    """Largest pattern as signed integer, largest and smallest as unsigned, of `bits` and what was there."""
     if bits.size:
         extremes[0] = max(extremes[0], int(bits.view(np.int32).max()))
         extremes[1] = max(extremes[1], int(bits.max()))

@@ -26,8 +26,7 @@ LANES = 256
 def fake_quantize_rows(
     x: F32, scale: F32, zero_point: F32, qmin: float, qmax: float, reciprocal: bool, out: F32
 ) -> None:
-    """Fake-quantize each row of x [C, n] by its own scale and zero point into out; they may be the same
-    array.
+    """Fake-quantize each row of x [C, n] by its own scale and zero point into out, another array.
 
     `reciprocal` multiplies by float32 1/scale instead of dividing, as Ascend does.
     """
