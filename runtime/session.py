@@ -49,7 +49,7 @@ class Session:
         self._fetched = tuple(dict.fromkeys(v.name for v in self._sources.values() if v.producer is not None))
         self._options = ort.RunOptions()
         self._options.log_severity_level = _SILENT
-        self._weights: list[Array] = []  # read by the session as long as it lives
+        self._weights: list[Array] = []  # kept as long as the session may read them
         self._session = self._load(graph, threads, optimize)
 
     def _load(self, graph: Graph, threads: int | None, optimize: bool) -> ort.InferenceSession:
@@ -60,7 +60,8 @@ class Session:
         options.add_session_config_entry(*EXACT_INT8)
         levels = ort.GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
-        taps = [name for name in self._fetched if name not in self.outputs]
+        returned = set(self.outputs)
+        taps = [name for name in self._fetched if name not in returned]
         try:
             model = self._model(graph, taps, options)
             return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -70,9 +71,9 @@ class Session:
             raise ModelError(explain_load(str(error), graph)) from error
 
     def _model(self, graph: Graph, taps: Sequence[str], options: ort.SessionOptions) -> bytes:
-        """The model; `options` get its weights as they lie in memory, or copied where misaligned."""
+        """The model; `options` get its weights as they lie in memory, for ONNX Runtime to copy."""
         model, constants = to_detached_model(graph, quants="bypass", taps=taps)
-        self._weights = [_aligned(constant.array) for constant in constants.values()]
+        self._weights = [np.require(constant.array, None, "C") for constant in constants.values()]
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in self._weights]
         options.add_external_initializers(list(constants), values)
         data: bytes = model.SerializeToString()
@@ -86,7 +87,8 @@ class Session:
         """
         wanted = tuple(self._sources) if names is None else tuple(names)
         self._check(feeds)
-        fetched = [name for name in self._fetched if any(self._sources[w].name == name for w in wanted)]
+        needed = {self._sources[name].name for name in wanted}
+        fetched = [name for name in self._fetched if name in needed]
         found: dict[str, Array] = {}
         if fetched:
             given = {name: feeds[name] for name in self.inputs}
@@ -125,12 +127,6 @@ def _result(source: Value, found: Mapping[str, Array], feeds: Feeds) -> Array:
         held: Array = source.constant.array
         return held
     return feeds[source.name] if source.producer is None else found[source.name]
-
-
-def _aligned(array: Array) -> Array:
-    """The array itself where it is C-contiguous and starts at a multiple of 64 bytes, otherwise a copy."""
-    fits = array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
-    return array if fits else aligned_copy(array)
 
 
 def aligned_copy(array: Array) -> Array:
