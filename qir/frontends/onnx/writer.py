@@ -82,7 +82,9 @@ class _Writer:
             _describe(value, value.name, proto.input.add(), texts)
         for value in graph.constants:
             assert value.constant is not None
-            self._store(value.constant, proto.initializer.add(), value.name)
+            # A session replaces initializers by their data in memory, and fails for one that nobody reads.
+            if self._quants != "bypass" or _is_needed(value, returned):
+                self._store(value.constant, proto.initializer.add(), value.name)
         for node in graph.nodes:
             self._write_node(node, proto, returned)
         for value in returned:
@@ -128,6 +130,13 @@ class _Writer:
                 known = value is not None and value not in self._names and value.name not in stated
                 if value is not None and known and (is_writable(value.type) or value.name in texts):
                     _describe(value, value.name, proto.value_info.add(), texts)
+
+
+def _is_needed(value: Value, returned: Sequence[Value]) -> bool:
+    """True when a node other than a bypassed quant reads `value`, directly or through quants."""
+    if value.is_output or value in returned:
+        return True
+    return any(not is_quant(node) or _is_needed(node.output, returned) for node, _ in value.uses)
 
 
 def _describe(value: Value, name: str, proto: onnx.ValueInfoProto, texts: ValueTexts) -> None:
