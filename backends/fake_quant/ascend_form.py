@@ -65,8 +65,8 @@ def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node
     if layer.weight is not None and layer.weight.params.spec.axis is not None:
         assert layer.weight.value.constant is not None
         scale = scale.reshape(1, -1, *[1] * (len(layer.weight.value.constant.shape) - 2))
-    elif shape is None or len(shape) > 1:
-        scale = scale.reshape(1, -1)
+    elif layer.node.op != "MatMul" or (shape is not None and len(shape) > 1):
+        scale = scale.reshape(1, -1)  # a vector times a matrix is a vector and must stay one
     chain = _Chain(graph, f"{layer.name}.fakedequant", result.tensor, before)
     return chain.node("Mul", "mul", [result, chain.constant("dqscale", scale)])
 

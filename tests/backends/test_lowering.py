@@ -142,6 +142,15 @@ def test_fake_quant_names_are_those_of_amct() -> None:
     assert 127 <= np.abs(weights).max() <= 128
 
 
+@pytest.mark.parametrize("shape", [(7,), None])
+def test_a_vector_times_a_matrix_stays_a_vector(shape: tuple[int, ...] | None) -> None:
+    net = Net()
+    net.graph.add_output(net.add("MatMul", "mm", [net.input(4), net.weight("w", 4, 7)], shape))
+    for form in ("ascend", "qdq"):
+        found = run(lower(net.quantized(), form), {"x": np.ones(4, np.float32)})
+        assert found.shape == (7,)
+
+
 def test_lowering_leaves_the_graph_alone() -> None:
     graph = many_layers().quantized()
     before = str(graph)
