@@ -14,7 +14,7 @@ from qir.ir.names import Namespace
 from qir.ir.node import Attribute, Node, Value
 from qir.ir.nodelist import NodeList
 from qir.ir.printer import print_graph
-from qir.ir.types import UNKNOWN, Type
+from qir.ir.types import UNKNOWN, TensorType, Type
 
 
 class Graph:
@@ -270,7 +270,10 @@ class Graph:
             return new
         fresh = self.unique_value_name(name)
         node_name = self.unique_node_name(fresh)
-        return self.add("Identity", [new], outputs=[fresh], types=[old.type], name=node_name).output
+        kind = old.type if new.type == UNKNOWN else new.type
+        if isinstance(kind, TensorType):
+            kind = kind.with_quant(None)  # what an Identity makes is not quantized, though it reads a quant
+        return self.add("Identity", [new], outputs=[fresh], types=[kind], name=node_name).output
 
     def clone(self) -> Graph:
         """A deep copy that shares constant data. The copy of a subgraph has the same parent and captures."""
