@@ -63,7 +63,7 @@ class MinMax:
 class Percentile:
     """The range without the outermost elements; `percentile` is the fraction of all that either end keeps.
 
-    The ends are the k-th largest and the k-th smallest of L elements, k = L - int(percentile * L), as in IFMR:
+    The ends are the k-th largest and the k-th smallest of L elements, k = L - int(percentile * L) as in IFMR;
     exact while the statistics keep the values, otherwise within one bin of the histogram.
     """
 
@@ -141,8 +141,8 @@ class Candidates:
         best = int(np.argmin(finite))
         if finite[best] == np.inf:
             raise CalibrationError(
-                f"the range of the data, up to {float(self.high[-1] - self.low[-1]):.3g}, overflows float32 when "
-                "squared; normalize the data, use method min-max, or leave the layer in float"
+                f"the range of the data, up to {float(self.high[-1] - self.low[-1]):.3g}, overflows float32 "
+                "when squared; normalize the data, use method min-max, or leave the layer in float"
             )
         scale = self.scale[best]
         if self.spec.symmetric:

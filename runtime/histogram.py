@@ -26,6 +26,8 @@ _CHUNK = 1 << 30
 def exponent_for(minimum: float, maximum: float) -> int:
     """Exponent of the finest bin width at which [minimum, maximum] and zero span less than BINS bins."""
     low, high = min(minimum, 0.0), max(maximum, 0.0)
+    if low == high:
+        return MIN_EXPONENT
     exponent = max(int(np.frexp(max(-low, high))[1]) - BINS_LOG2, MIN_EXPONENT)
     width = 2.0**exponent
     return exponent if int(high / width) - int(low / width) < BINS else exponent + 1
@@ -75,9 +77,10 @@ class Histogram:
         """Make room for data in [minimum, maximum]; bins never become finer."""
         low, high = min(self.minimum, minimum), max(self.maximum, maximum)
         exponent = exponent_for(low, high)
-        if exponent > self.exponent and self.count:
-            self._store(self._total(exponent))
-        self.exponent = exponent
+        if exponent > self.exponent:
+            if self.count:
+                self._store(self._total(exponent))
+            self.exponent = exponent
         self.minimum, self.maximum = low, high
 
     def add(self, values: F32) -> None:
