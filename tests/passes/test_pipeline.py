@@ -87,6 +87,7 @@ DEMOS: dict[str, type[Pass]] = {"demo": Demo, "strict-one": Strict}
         (r"demo{label=^(a|b)/conv\.[0-9]+:0$}", (Demo(label=r"^(a|b)/conv\.[0-9]+:0$"),)),
         (r'demo{label="a\d{2,3}\\ = b"}', (Demo(label=r"a\d{2,3}\ = b"),)),
         ('demo{skip="layer 1",/m.0/conv/Conv,"a,b"}', (Demo(skip=("layer 1", "/m.0/conv/Conv", "a,b")),)),
+        (r'demo{label="ends in \\" skip="two: \\\\ \""}', (Demo(label="ends in \\", skip=('two: \\\\ "',)),)),
         ("strict-one{layer=conv1}", (Strict("conv1"),)),
     ],
 )  # fmt: skip
@@ -104,7 +105,7 @@ def test_printing_is_canonical() -> None:
 WORDS = st.text(max_size=12)
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given(
     st.builds(
         Demo,
