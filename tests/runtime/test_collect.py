@@ -186,6 +186,19 @@ def test_ctrl_c_stops_the_runs_under_way() -> None:
     assert threading.active_count() == before
 
 
+def test_statistics_are_per_worker_not_per_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, made = conv_net(), []
+
+    class Counted(TensorStatistics):
+        def __init__(self) -> None:
+            made.append(self)
+            super().__init__()
+
+    monkeypatch.setattr(collect_module, "TensorStatistics", Counted)
+    collected({"x": X}, graph, ["r"], workers=2)
+    assert len(made) <= 2
+
+
 def test_workers_are_bounded_by_the_memory_of_their_taps(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, used = conv_net(), []
     mapped = collect_module.ordered_map

@@ -25,14 +25,14 @@ def to_detached_model(
     types that numpy lacks stay in the model. Constants that were inputs too are no inputs here: ONNX
     Runtime optimizes what is constant.
     """
-    own = {id(v.constant) for v in graph.constants}
     needed = {v.name for v in graph.inputs}
     detached: dict[str, Constant] = {}
 
     def store(constant: Constant, proto: onnx.TensorProto, name: str) -> None:
         small = constant.data.nbytes <= _SMALL
         plain = constant.dtype.numpy is not None and constant.dtype is not DType.STR
-        if small or not plain or id(constant) not in own or not graph.has_value(name):
+        outer = graph.has_value(name) and graph.value(name).constant is constant
+        if small or not plain or not outer:
             write_tensor(constant, proto, name)
             return
         describe_tensor(constant, proto, name)
