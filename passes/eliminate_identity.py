@@ -27,7 +27,7 @@ _WHOLE = 2**31 - 1
 
 @dataclass(frozen=True)
 class EliminateIdentity(Pass):
-    """Remove nodes that return their input unchanged: Identity, Dropout, no-op Cast, Reshape, Pad and such."""
+    """Remove nodes that return their input unchanged: Identity, Dropout, no-op Cast, Reshape, Pad, …."""
 
     name: ClassVar[str] = "eliminate-identity"
 

@@ -30,12 +30,15 @@ def forward(old: Value, new: Value) -> bool:
     uses = old.uses
     if kept and not uses:
         return False
-    declared = old.is_output and not kept
-    merged = merge_types(old.type, new.type) if declared else merge_types(new.type, old.type)
+    renamed = old.is_output and not kept
+    merged = merge_types(old.type, new.type) if renamed else merge_types(new.type, old.type)
     new.type = merged.with_quant(new.tensor.quant) if isinstance(merged, TensorType) else merged
-    if kept:
-        for node, i in uses:
-            node.set_input(i, new)
-    else:
+    if renamed:
         old.graph.replace(old, new)
+        return True
+    for (
+        node,
+        i,
+    ) in uses:  # unlike Graph.replace this looks at none of the readings of `new`, which may be many
+        node.set_input(i, new)
     return True
