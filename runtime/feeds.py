@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,7 @@ from qir.ir.graph import Graph
 from qir.ir.node import Value
 from qir.ir.printer import print_type
 from qir.ir.types import TensorType
-
-Array: TypeAlias = npt.NDArray[Any]
+from qir.runtime.units import Array
 
 LABELS = ("labels", "y")
 """Arrays of these names may stand beside the inputs in a data file; calibration does not read them."""

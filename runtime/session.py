@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from qir.frontends.onnx import to_detached_model
@@ -17,8 +16,8 @@ from qir.ir.printer import print_type
 from qir.ir.quants import unquantized
 from qir.ir.types import TensorType
 from qir.runtime.ort_errors import explain_load, explain_run
+from qir.runtime.units import Array
 
-Array: TypeAlias = npt.NDArray[Any]
 Feeds: TypeAlias = Mapping[str, Array]
 
 EXACT_INT8 = ("session.x64quantprecision", "1")
