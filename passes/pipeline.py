@@ -33,8 +33,8 @@ def parse_pipeline(
 ) -> tuple[Pass, ...]:
     """The passes that a pipeline text names, in order; ParseError points at the place of a mistake.
 
-    `passes` maps names to classes (all passes of qir by default), `named` maps the names of ready pipelines, a
-    target's for instance, to their texts: such a name may stand in place of a text.
+    `passes` maps names to classes (all passes of qir by default), `named` maps the names of ready
+    pipelines, a target's for instance, to their texts: such a name may stand in place of a text.
     """
     word = text.strip()
     if word in named:

@@ -40,7 +40,10 @@ def _list_passes(context: click.Context, _parameter: click.Parameter, wanted: bo
 )
 @click.option("--timing", is_flag=True, help="Print how long each pass took.")
 @click.option("--stats", is_flag=True, help="Print what each pass rewrote, and what it refused and why.")
-@click.option("--reproducer", metavar="DIR", help="Where to save the graph before a pass that fails.")
+@click.option(
+    "--reproducer", metavar="DIR", type=click.Path(path_type=Path),
+    help="Where to save the graph before a pass that fails.",
+)  # fmt: skip
 @click.option(
     "--split-input", is_flag=True, help="MODEL is IR text with several graphs between '// -----' lines."
 )
@@ -60,7 +63,7 @@ def main(
     verify_each: bool,
     timing: bool,
     stats: bool,
-    reproducer: str | None,
+    reproducer: Path | None,
     split_input: bool,
     debug: bool,
 ) -> None:
@@ -75,19 +78,8 @@ def main(
     with report_errors(debug):
         from qir.cli.opt_job import Job, run_job  # noqa: PLC0415
 
-        run_job(
-            Job(
-                model=model,
-                pipeline=pipeline,
-                output=output,
-                data=data,
-                target=target,
-                emit=emit,
-                print_ir=print_ir,
-                verify_each=verify_each,
-                timing=timing,
-                stats=stats,
-                reproducer=None if reproducer is None else Path(reproducer),
-                split_input=split_input,
-            )
-        )
+        job = Job(
+            model, pipeline, output, data, target, emit,
+            print_ir, verify_each, timing, stats, reproducer, split_input,
+        )  # fmt: skip
+        run_job(job)
