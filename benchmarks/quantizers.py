@@ -1,0 +1,141 @@
+"""The quantizers that benchmarks compare: qir and its peers, each as one job from a model file to files.
+
+A quantizer first imports what it needs (`prepare`), so that a clock can start after that, and then does the
+whole job (`run`): read the model, calibrate, write. `run` says what it has written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.assets import Feed
+
+
+class Written(NamedTuple):
+    """The model that ONNX Runtime can run; where the quantizer tells: how much of it computes in int8."""
+
+    model: Path
+    layers: str = ""
+    share: float | None = None
+
+
+Job = Callable[[Path, Sequence[Feed], Path], Written]
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """A quantizer under the name that tables show.
+
+    `modules` are `module` or `module:attribute`; `run(model, feeds, folder)` is the job.
+    """
+
+    name: str
+    package: str
+    modules: tuple[str, ...]
+    run: Job
+
+    def prepare(self) -> None:
+        """Import everything that the job uses; ImportError when it is not installed."""
+        for module in self.modules:
+            pkgutil.resolve_name(module)
+
+    @property
+    def version(self) -> str:
+        """The version of its package; `missing` when it is not installed."""
+        try:
+            return version(self.package)
+        except PackageNotFoundError:
+            return "checkout" if self.package == "qir" else "missing"
+
+
+def qir_quantizer(form: str = "ascend", method: str = "ifmr", pipeline: str = "default") -> Quantizer:
+    """qir; the job writes all its files (fake-quant and deploy model, record, quantization file)."""
+
+    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
+        import qir
+
+        result = qir.quantize(
+            model, list(feeds), output=folder / "qir", form=form, method=method, pipeline=pipeline
+        )
+        assert result.paths is not None
+        layers = result.report.layers
+        count = f"{sum(layer.is_quantized for layer in layers)}/{len(layers)}"
+        return Written(result.paths.fake_quant_model, count, result.report.integer_share)
+
+    name = "qir" if form == "ascend" else f"qir {form}"
+    name += "" if method == "ifmr" else f" {method}"
+    return Quantizer(name, "qir", ("qir:quantize", "qir.runtime.kernels"), run)
+
+
+class _Reader:
+    """ONNX Runtime's calibration data reader over feeds in memory."""
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self._feeds = iter(feeds)
+
+    def get_next(self) -> Mapping[str, object] | None:
+        return next(self._feeds, None)
+
+
+def ort_quantizer(method: str = "MinMax", *, per_channel: bool = True) -> Quantizer:
+    """ONNX Runtime's static quantization (QDQ, int8 activations and weights) after its own preprocessing.
+
+    Where symbolic shape inference fails on a model, preprocessing runs without it.
+    """
+
+    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
+        from onnxruntime import quantization
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        prepared, written = folder / "prepared.onnx", folder / "ort.onnx"
+        try:
+            quant_pre_process(model, prepared)
+        except Exception:  # it raises bare exceptions for whatever it cannot infer
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared,
+            written,
+            _Reader(feeds),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=per_channel,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=getattr(quantization.CalibrationMethod, method),
+        )
+        return Written(written)
+
+    name = f"ORT {method}" + ("" if per_channel else " per-tensor")
+    modules = ("onnxruntime.quantization", "onnxruntime.quantization.shape_inference")
+    return Quantizer(name, "onnxruntime", modules, run)
+
+
+def nncf_quantizer() -> Quantizer:
+    """NNCF's post-training quantization with its defaults."""
+
+    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
+        import nncf
+        import onnx
+
+        written = folder / "nncf.onnx"
+        onnx.save(nncf.quantize(onnx.load(model), nncf.Dataset(list(feeds))), written)
+        return Written(written)
+
+    modules = ("nncf", "onnx", "nncf.onnx.quantization.quantize_model")
+    return Quantizer("NNCF", "nncf", modules, run)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings and notes of peers, which would tear the tables apart."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
