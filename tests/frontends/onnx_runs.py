@@ -17,6 +17,7 @@ from qir.frontends.onnx import read_model, to_model
 from qir.ir.constant import Constant
 from qir.ir.graph import Graph
 from qir.ir.parser import parse_graph
+from qir.ir.verify import verify
 from qir.ir.walk import walk_graphs
 
 _SILENT = 4
@@ -41,7 +42,9 @@ def through_text(graph: Graph) -> Graph:
 
 def round_trip(model: onnx.ModelProto) -> onnx.ModelProto:
     """A model read, printed, parsed and written again; what is written passes ONNX's own checker."""
-    written = to_model(through_text(read_model(model)))
+    read = read_model(model)
+    verify(read)
+    written = to_model(through_text(read))
     onnx.checker.check_model(written)
     return written
 

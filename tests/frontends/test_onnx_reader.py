@@ -128,6 +128,29 @@ def test_unsorted_capture_is_sorted() -> None:
     assert [n.op for n in read_model(model(body)).nodes] == ["Relu", "If"]
 
 
+def test_sorting_keeps_the_order_of_the_file_where_it_can() -> None:
+    nodes = [
+        node("Add", ["b", "c"], ["y"]),  # the one that stands too early
+        node("Exp", ["x"], ["c"], name="1"),
+        node("Abs", ["x"], ["a"], name="2"),
+        node("Neg", ["c"], ["d"], name="3"),
+        node("Relu", ["a"], ["b"], name="4"),
+        node("Sin", ["d"], ["e"], name="5"),
+    ]
+    read = read_model(model(graph(nodes, [info("x", F32, [2])], [info("y", F32, [2])])))
+    assert [n.name for n in read.nodes] == ["1", "2", "3", "4", "Add_0", "5"]
+
+
+def test_long_chains() -> None:
+    """Neither reading nor writing recurses along the graph, or searches it for every node."""
+    count = 5000
+    nodes = [node("Neg", [f"v{i}"], [f"v{i + 1}"]) for i in range(count)]
+    body = graph(nodes[::-1], [info("v0", F32, [2])], [info(f"v{count}", F32, [2])])
+    read = read_model(model(body))
+    assert [n.output.name for n in read.nodes] == [f"v{i + 1}" for i in range(count)]
+    assert len(to_model(read).graph.node) == count
+
+
 def test_cycle_names_its_nodes() -> None:
     nodes = [
         node("Add", ["x", "b"], ["a"], name="first"),

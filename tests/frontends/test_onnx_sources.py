@@ -224,3 +224,24 @@ def test_unknown_ops_are_carried(tmp_path: Path) -> None:
     assert [n.name for n in unknown_ops(read)] == ["r", "n"]
     assert [n.op_type for n in to_model(read).graph.node] == ["Rleu", "Any"]
     assert unknown_ops(read_model(relu_model())) == ()
+
+
+def test_text_that_is_not_utf8() -> None:
+    for text, place in (
+        ("doc_string", "NodeProto"),
+        ("attr_name", "AttributeProto"),
+        ("weight_name", "TensorProto"),
+    ):
+        made = model(
+            graph(
+                [node("LeakyRelu", ["x"], ["y"], doc_string="doc_string", attr_name=1.0)],
+                [info("x", F32, [2])],
+                [info("y", F32, [2])],
+                [tensor("weight_name", W)],
+            )
+        )
+        broken = made.SerializeToString().replace(text.encode(), b"\xff" * len(text))
+        with pytest.raises(
+            ModelError, match=rf"the model is damaged: the text b'.xff.* in a {place} is not UTF-8"
+        ):
+            read_model(broken)
