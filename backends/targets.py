@@ -19,10 +19,6 @@ class Target:
     rules: TargetRules
     pipelines: Mapping[str, str]
 
-    def pipeline(self, name_or_text: str) -> str:
-        """The text of a pipeline given by name; what is not a name is a text and comes back as it is."""
-        return self.pipelines.get(name_or_text, name_or_text)
-
 
 _CLEAN = "infer-types,fold-constants,eliminate-identity"
 

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from qir.ir.constant import Constant
-from qir.ir.errors import PassError
+from qir.ir.errors import CalibrationError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
-from qir.runtime.calibrators import method_named
+from qir.runtime.calibrators import CalibrationMethod, Percentile, method_named
 from qir.runtime.collect import collect_statistics
 from qir.runtime.weights import fake_quantize
+
+Method = Literal["ifmr", "min-max", "percentile"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,16 @@ class Calibrate(Pass):
     """Choose the scales of activations from calibration data."""
 
     name: ClassVar[str] = "calibrate"
-    method: str = "ifmr"
+    method: Method = "ifmr"
+    percentile: float = 0.9999
     weights: Literal["float", "quantized"] = "float"
+
+    def __post_init__(self) -> None:
+        self.calibration_method()  # refuses a percentile out of range
 
     def run(self, graph: Graph, context: Context) -> bool:
         """Close every open activation quant; PassError without data, CalibrationError if they do not fit."""
-        method = method_named(self.method)
+        method = self.calibration_method()
         quants = open_activation_quants(graph)
         if not quants:
             return False
@@ -50,9 +56,19 @@ class Calibrate(Pass):
             source, spec = node.inputs[0], node.output.tensor.quant
             assert source is not None
             assert isinstance(spec, QuantSpec)
-            node.output.type = node.output.tensor.with_quant(method.close(statistics[source.name], spec))
+            try:
+                params = method.close(statistics[source.name], spec)
+            except CalibrationError as error:
+                raise CalibrationError(
+                    f"tensor '{source.name}' (quantized as '{node.name}'): {error}"
+                ) from error
+            node.output.type = node.output.tensor.with_quant(params)
             context.rewrites.applied(self.name, node.name)
         return True
+
+    def calibration_method(self) -> CalibrationMethod:
+        """The method with its options."""
+        return Percentile(self.percentile) if self.method == "percentile" else method_named(self.method)
 
 
 def open_activation_quants(graph: Graph) -> list[Node]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qir.backends.fake_quant import check_form, lower
@@ -18,12 +18,13 @@ from qir.ir.quants import quantized_layers, unquantized
 from qir.ir.types import TensorType
 from qir.models import load
 from qir.passes.base import Pass
-from qir.passes.calibrate import Calibrate
+from qir.passes.calibrate import Calibrate, Method
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
 from qir.report import Report, opaque_ops, report_layers
+from qir.runtime.calibrators import method_named
 from qir.runtime.compare import compare_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
@@ -49,7 +50,7 @@ def quantize(
     output: str | os.PathLike[str] | None = None,
     target: str = "ascend",
     pipeline: str = "default",
-    method: str = "ifmr",
+    method: Method = "ifmr",
     skip: Sequence[str] = (),
     form: str = "ascend",
     batch_size: int | None = None,
@@ -66,6 +67,7 @@ def quantize(
     Raises a QirError that says what to do; no file is left half-written then.
     """
     check_form(form)
+    method_named(method)
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
     shown = progress or SILENT
@@ -82,21 +84,19 @@ def quantize(
     return _finish(original, graph, calibration, output, form, shown)
 
 
-def configure(target: Target, pipeline: str, method: str, skip: Sequence[str]) -> tuple[Pass, ...]:
+def configure(target: Target, pipeline: str, method: Method, skip: Sequence[str]) -> tuple[Pass, ...]:
     """The passes of a pipeline (name or text), with method and skip list put where they belong."""
     passes = parse_pipeline(pipeline, named=target.pipelines)
     return tuple(_configured(item, method, skip) for item in passes)
 
 
-def _configured(item: Pass, method: str, skip: Sequence[str]) -> Pass:
-    if isinstance(item, Calibrate):
-        default = next(f.default for f in fields(Calibrate) if f.name == "method")
-        if method not in (item.method, default):
-            if item.method != default:
-                raise ConfigError(
-                    f"the pipeline says calibrate{{method={item.method}}}, but method is '{method}'"
-                )
-            return replace(item, method=method)
+def _configured(item: Pass, method: Method, skip: Sequence[str]) -> Pass:
+    if isinstance(item, Calibrate) and method not in (item.method, Calibrate.method):
+        if item.method != Calibrate.method:
+            raise ConfigError(
+                f"the pipeline says calibrate{{method={item.method}}}, but method is '{method}'"
+            )
+        return replace(item, method=method)
     if isinstance(item, InsertQuant) and skip:
         return replace(item, skip=(*item.skip, *skip))
     return item

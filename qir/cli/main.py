@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from qir.cli.errors import report_errors
+
+if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
+    from qir.passes.calibrate import Method
 
 _METHODS = ("ifmr", "min-max", "percentile")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -42,7 +47,7 @@ def quantize(
     output: str,
     target: str,
     pipeline: str,
-    method: str,
+    method: Method,
     skip: tuple[str, ...],
     form: str,
     quiet: bool,

@@ -16,6 +16,7 @@ from qir.cli.progress import RichProgress
 from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
 from qir.models import load
+from qir.passes.calibrate import Method
 from qir.quantize import Quantized, quantize
 from qir.report import LayerReport, Report
 from qir.runtime.session import Session
@@ -34,7 +35,7 @@ class QuantizeJob:
     output: str
     target: str
     pipeline: str
-    method: str
+    method: Method
     skip: tuple[str, ...]
     form: str
     quiet: bool
