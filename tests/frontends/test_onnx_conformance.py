@@ -25,7 +25,9 @@ NOT_LOADED = {
 NOT_RUN = {
     "ComputeOutputShapeForAttention": "this ONNX Runtime checks the shapes of Attention's cache otherwise",
     "running ConvInteger": "ONNX Runtime wants another shape of ConvInteger's zero point",
-    "ReduceMax is not defined for empty set with bool": "not implemented by ONNX Runtime",
+    "No corresponding Numpy type|Unexpected input data type": "older ones cannot pass bfloat16 and float8",
+    "running StringNormalizer": "the machine lacks the locale",
+    "running ReduceMax node": "ONNX Runtime does not define it for an empty set of bool",
 }
 
 
@@ -93,7 +95,12 @@ def test_stored_cases(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
             _reason(error, NOT_LOADED)
             continue
         inputs = _stored_inputs(model, path.parent)
-        assert same(run(original, model, inputs), run(load(written), model, inputs)), path
+        try:
+            expected = run(original, model, inputs)
+        except Exception as error:
+            _reason(error, NOT_RUN)
+            continue
+        assert same(expected, run(load(written), model, inputs)), path
         same_outputs += 1
     assert same_outputs > len(paths) / 2
 
