@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ class Constant:
     def __init__(self, dtype: DType, shape: Sequence[int], data: npt.NDArray[Any]) -> None:
         shape = tuple(map(int, shape))
         if dtype.numpy is None:
-            size = (int(np.prod(shape, dtype=np.int64)) * dtype.bits + 7) // 8
+            size = (math.prod(shape) * dtype.bits + 7) // 8
             if data.dtype != np.uint8 or data.shape != (size,):
                 raise ValueError(
                     f"opaque {dtype.value} data must be {size} uint8, not {data.dtype}{data.shape}"
@@ -64,7 +65,7 @@ class Constant:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def digest(self) -> str:

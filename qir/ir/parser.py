@@ -31,13 +31,12 @@ values of the graphs around it. `//` begins a comment.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TypeVar
 
 from qir.ir.constant import Constant
 from qir.ir.errors import QirError, did_you_mean
+from qir.ir.garbage import collector_paused
 from qir.ir.graph import Graph
 from qir.ir.lexer import Lexer
 from qir.ir.literals import Literals
@@ -56,20 +55,8 @@ def parse_graph(
 
     `constants` maps digests to the data that live beside the text; None when the text stands alone.
     """
-    with _collector_paused():
+    with collector_paused():
         return _Parser(Lexer(text, filename), constants).text()
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No garbage collection: it would look again and again at a growing graph without garbage."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Parser:

@@ -12,6 +12,7 @@ from qir.frontends.onnx.external import ExternalData
 from qir.frontends.onnx.reader import build_graph
 from qir.frontends.onnx.strings import check_strings
 from qir.ir.errors import ModelError
+from qir.ir.garbage import collector_paused
 from qir.ir.graph import Graph
 
 _OLDEST_IR = 3
@@ -34,8 +35,9 @@ def read_model(source: str | Path | bytes | onnx.ModelProto, *, folder: str | Pa
         path = Path(source)
         home, origin = home or path.parent, f"'{path}'"
         model = _parse(_read(path), origin)
-    _check(model, origin)
-    return build_graph(model, ExternalData(home))
+    with collector_paused():
+        _check(model, origin)
+        return build_graph(model, ExternalData(home))
 
 
 def _read(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def read_tensor(proto: onnx.TensorProto, where: str, external: ExternalData) -> 
         data = np.frombuffer(proto.raw_data, np.uint8)
     else:
         data = _read_fields(proto, dtype)
-    size = (int(np.prod(shape, dtype=np.int64)) * dtype.bits + 7) // 8
+    size = (math.prod(shape) * dtype.bits + 7) // 8
     if data.size != size:
         raise ModelError(
             f"{where} holds {data.size} bytes, but {dtype.value}{list(shape)} takes {size}: "
