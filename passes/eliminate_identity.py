@@ -37,23 +37,38 @@ class EliminateIdentity(Pass):
 
 
 def eliminate_identity(graph: Graph, log: RewriteLog) -> bool:
-    """Let readers of such a node read its input, and erase it unless a graph output needs it."""
+    """Let readers of such a node read its input, and erase it unless a graph output needs it.
+
+    What was known of the type of an erased node's result is known of its source then, and may show that the
+    nodes around it are identities as well: these are looked at once more.
+    """
     changed = False
     for inner in walk_graphs(graph):
-        for node in inner.nodes:
+        waiting = list(reversed(inner.nodes))
+        while waiting:
+            node = waiting.pop()
             source = node.input(0)
-            if source is None or not returns_first_input(node):
+            if node.graph is None or source is None or not returns_first_input(node):
                 continue
-            stays = not can_forward(node.output, source)
-            moved = forward(node.output, source)
-            if stays:
-                log.refused(EliminateIdentity.name, node.name, _reason(node.output, source))
-            else:
-                inner.erase(node)
-            if moved or not stays:
-                log.applied(EliminateIdentity.name, node.name)
-                changed = True
+            known = source.type
+            changed |= _bypass(node.graph, node, source, log)
+            if source.type != known:
+                waiting += [use.node for use in source.uses]
+                waiting += [] if source.producer is None else [source.producer]
     return changed
+
+
+def _bypass(graph: Graph, node: Node, source: Value, log: RewriteLog) -> bool:
+    """Let readers of an identity read its source; True when that changed anything."""
+    stays = not can_forward(node.output, source)
+    moved = forward(node.output, source)
+    if stays:
+        log.refused(EliminateIdentity.name, node.name, _reason(node.output, source))
+    else:
+        graph.erase(node)
+    if moved or not stays:
+        log.applied(EliminateIdentity.name, node.name)
+    return moved or not stays
 
 
 def _reason(output: Value, source: Value) -> str:

@@ -185,9 +185,9 @@ def test_one_channel_does_not_become_many() -> None:
 def test_the_float32_order_of_amct() -> None:
     """The order of operations that makes AMCT's weight scales bit-equal: specs of the compatible tool, M."""
     net = Net(("N", 3, 8, 8))
-    weights, bias = net.weights(16, 3, 3, 3), net.weights(16)
+    weights, bias = net.weights(64, 3, 3, 3), net.weights(64)
     net.add("Conv", weights, bias)
-    normalization = net.batch_norm(16)
+    normalization = net.batch_norm(64)
     w, b, *vectors = (_array(v) for v in (weights, bias, *normalization.inputs[1:]))
     gamma, beta, mean, var = vectors
     inv = np.float32(1) / np.sqrt(var + np.float32(1e-3))
