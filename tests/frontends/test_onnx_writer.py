@@ -12,7 +12,7 @@ import pytest
 from onnx_build import BOOL, F32, floats, graph, info, model, node, relu_model
 from onnx_runs import outputs, same
 
-from qir.frontends.onnx import read_model, to_model
+from qir.frontends.onnx import read_model, to_model, writer
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError, ConfigError, ModelError
 from qir.ir.graph import Graph
@@ -96,7 +96,7 @@ def test_tapped_values_of_unknown_type_run() -> None:
 
 _SCRIPT = """
 import sys
-from qir.frontends.onnx import read_model, to_model
+from qir.frontends.onnx import read_model, to_model, writer
 model = to_model(read_model(sys.argv[1]))
 sys.stdout.buffer.write(model.SerializeToString(deterministic=True))
 """
@@ -153,3 +153,12 @@ def test_weights_are_not_copied_into_the_graph_of_a_clone() -> None:
     before = to_model(read).SerializeToString(deterministic=True)
     copy = read.clone()
     assert to_model(copy).SerializeToString(deterministic=True) == before
+
+
+def test_too_large_for_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = floats("w", 1, 2)
+    body = graph([node("Add", ["x", "w"], ["y"])], [info("x", F32, [2])], [info("y", F32, [2])], [w])
+    read = read_model(model(body))
+    monkeypatch.setattr(writer, "EXTERNAL_BYTES", 7)
+    with pytest.raises(BackendError, match="graph 'g' holds 8 bytes of constants, more than"):
+        to_model(read)

@@ -2,16 +2,14 @@
 
 from qir.frontends.onnx.detached import to_detached_model
 from qir.frontends.onnx.files import (
-    EXTERNAL_BYTES,
     check_writable,
-    constant_bytes,
     model_files,
     save_model,
 )
 from qir.frontends.onnx.infer import infer_types
 from qir.frontends.onnx.known_ops import unknown_ops
 from qir.frontends.onnx.source import read_model
-from qir.frontends.onnx.writer import to_model
+from qir.frontends.onnx.writer import EXTERNAL_BYTES, constant_bytes, to_model
 
 __all__ = [
     "EXTERNAL_BYTES",

@@ -14,15 +14,13 @@ import onnx
 from qir.frontends.onnx.external import location_of
 from qir.frontends.onnx.order import subgraphs
 from qir.frontends.onnx.tensors import describe_tensor, little_endian, write_tensor
-from qir.frontends.onnx.writer import Quants, Store, build_model
+from qir.frontends.onnx.writer import EXTERNAL_BYTES, Quants, Store, build_model, constant_bytes
 from qir.ir.atomic import written_aside
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
 
-EXTERNAL_BYTES = 2**31 - 2**26
-"""Constants of more bytes than this do not fit into one protobuf (2 GB) beside the nodes."""
 _SMALL = 1024  # bytes; smaller constants stay in the model, where shape inference and people can see them
 _PAGE = 4096  # large tensors start at pages, so that they can be mapped
 
@@ -84,14 +82,6 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
             yield from item.tensors
         for inner in subgraphs(node):
             yield from _tensors(inner)
-
-
-def constant_bytes(graph: Graph) -> int:
-    """Bytes that the constants of a graph and of its subgraphs take (strings not counted)."""
-    total = sum(
-        v.constant.data.nbytes for v in graph.constants if v.constant and v.constant.dtype is not DType.STR
-    )
-    return total + sum(constant_bytes(inner) for node in graph.nodes for inner in node.subgraphs)
 
 
 class _External:

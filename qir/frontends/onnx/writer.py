@@ -20,6 +20,7 @@ from qir.frontends.onnx.metadata import (
 from qir.frontends.onnx.tensors import write_tensor
 from qir.frontends.onnx.types import is_writable, write_type
 from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError, ConfigError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
@@ -31,6 +32,8 @@ value, or make an Identity of each."""
 Store = Callable[[Constant, onnx.TensorProto, str], None]
 """Fills the message of a constant, and puts its data somewhere."""
 
+EXTERNAL_BYTES = 2**31 - 2**26
+"""Constants of more bytes than this do not fit into one protobuf (2 GB) beside the nodes."""
 _DEFAULT_IR = 8
 _LOWEST_IR = 4  # the first that lets an initializer not be an input
 
@@ -38,9 +41,24 @@ _LOWEST_IR = 4  # the first that lets an initializer not be an input
 def to_model(graph: Graph, *, quants: Quants = "refuse", taps: Sequence[str] = ()) -> onnx.ModelProto:
     """The ONNX model of a graph; `taps` names values that become outputs, after those of the graph.
 
-    Raises BackendError for a `qir.quant` that is to be refused, and ConfigError for an unknown tap.
+    Raises BackendError for a `qir.quant` that is to be refused or constants too large for one message, and
+    ConfigError for an unknown tap.
     """
+    size = constant_bytes(graph)
+    if size > EXTERNAL_BYTES:
+        raise BackendError(
+            f"graph '{graph.name}' holds {size} bytes of constants, more than one protobuf message can; "
+            "save it as a file with external data"
+        )
     return build_model(graph, quants, taps, write_tensor)
+
+
+def constant_bytes(graph: Graph) -> int:
+    """Bytes that the constants of a graph and of its subgraphs take (strings not counted)."""
+    total = sum(
+        v.constant.data.nbytes for v in graph.constants if v.constant and v.constant.dtype is not DType.STR
+    )
+    return total + sum(constant_bytes(inner) for node in graph.nodes for inner in node.subgraphs)
 
 
 def build_model(graph: Graph, quants: Quants, taps: Sequence[str], store: Store) -> onnx.ModelProto:
