@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ class _Reader:
 def ort_quantizer(method: str = "MinMax", *, per_channel: bool = True) -> Quantizer:
     """ONNX Runtime's static quantization (QDQ, int8 activations and weights) after its own preprocessing.
 
-    Where symbolic shape inference fails on a model, preprocessing runs without it.
+    Where symbolic shape inference fails on a model, preprocessing runs without it. Models older than opset
+    13, which scales per channel need, are converted where ONNX can do that.
     """
 
     def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
@@ -95,10 +97,12 @@ def ort_quantizer(method: str = "MinMax", *, per_channel: bool = True) -> Quanti
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
         prepared, written = folder / "prepared.onnx", folder / "ort.onnx"
-        try:
-            quant_pre_process(model, prepared)
-        except Exception:  # it raises bare exceptions for whatever it cannot infer
-            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        source = _with_opset_13(model.resolve(), folder)
+        with _inside(folder):  # a failing shape inference leaves a file where it runs
+            try:
+                quant_pre_process(source, prepared)
+            except Exception:  # it raises bare exceptions for whatever it cannot infer
+                quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,
             written,
@@ -112,8 +116,34 @@ def ort_quantizer(method: str = "MinMax", *, per_channel: bool = True) -> Quanti
         return Written(written)
 
     name = f"ORT {method}" + ("" if per_channel else " per-tensor")
-    modules = ("onnxruntime.quantization", "onnxruntime.quantization.shape_inference")
+    modules = ("onnx.version_converter", "onnxruntime.quantization.shape_inference")
     return Quantizer(name, "onnxruntime", modules, run)
+
+
+def _with_opset_13(model: Path, folder: Path) -> Path:
+    """The model, or a copy converted to opset 13 where it is older."""
+    import onnx
+    from onnx import version_converter
+
+    loaded = onnx.load(model, load_external_data=False)
+    if all(item.version >= 13 for item in loaded.opset_import if item.domain in ("", "ai.onnx")):
+        return model
+    try:
+        converted = version_converter.convert_version(onnx.load(model), 13)
+    except Exception:  # it raises bare exceptions for ops that it cannot convert
+        return model
+    onnx.save(converted, folder / "converted.onnx")
+    return folder / "converted.onnx"
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def nncf_quantizer() -> Quantizer:

@@ -24,6 +24,8 @@ from benchmarks.quantizers import Quantizer, nncf_quantizer, ort_quantizer, qir_
 from benchmarks.tables import markdown
 
 Result = dict[str, float | str]
+REASON = 300
+"""Characters of an error message that are shown."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def job(case: Case, quantizer: Quantizer) -> Result:
                 result |= {"layers": written.layers, "share": written.share}
             return result
         except Exception as error:  # peers raise anything; the reason stands under the table
-            return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+            reason = " ".join(str(error).replace(made, "…").split())
+            return {"failed": f"{type(error).__name__}: {reason[:REASON]}"}
 
 
 class Cache:
