@@ -6,8 +6,6 @@ import pytest
 from golden import FOLDER, read_cases
 from same_numbers import chain, ops, parse, run_exactly
 
-from qir.ir.dtypes import DType
-from qir.ir.types import TensorType, tensor
 from qir.passes.context import RewriteLog
 from qir.passes.eliminate_identity import EliminateIdentity, eliminate_identity
 
@@ -83,15 +81,3 @@ def test_what_is_learnt_from_one_identity_shows_another() -> None:
     assert eliminate_identity(graph, RewriteLog())
     assert ops(graph) == ["Neg", "Abs"]
     assert not eliminate_identity(graph, RewriteLog())
-
-
-def test_a_long_chain_of_unknown_types_unravels_from_its_end() -> None:
-    graph = chain("Neg", 2)
-    target = graph.add_input("target", tensor(DType.I64, (1,)))
-    first, last = graph.nodes
-    value = first.output
-    for _ in range(2_000):
-        value = graph.add("Reshape", [value, target], types=[TensorType()], before=last).output
-    last.set_input(0, graph.add("Identity", [value], types=[first.output.type], before=last).output)
-    assert eliminate_identity(graph, RewriteLog())
-    assert ops(graph) == ["Neg", "Neg"]
