@@ -76,7 +76,13 @@ def merge_constants(graph: Graph, log: RewriteLog, parameters: bool = False) -> 
 
 
 def _is_parameter(value: Value) -> bool:
-    return any(node.op in LAYERS and i > 0 for node, i in value.uses)
+    """True for a weight or bias of a layer, the one that is added behind a MatMul included."""
+    return any((node.op in LAYERS and i > 0) or _adds_bias(node) for node, i in value.uses)
+
+
+def _adds_bias(node: Node) -> bool:
+    sources = [v.producer for v in node.inputs if v is not None]
+    return node.op == "Add" and any(p is not None and p.op == "MatMul" for p in sources)
 
 
 def merge_nodes(graph: Graph, log: RewriteLog) -> bool:

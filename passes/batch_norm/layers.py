@@ -45,8 +45,13 @@ class Layer:
     def note_fused(self) -> None:
         """Write the names of what was folded into the metadata, behind those of earlier runs."""
         if self.fused:
-            names = json.loads(self.node.metadata.get(FUSED, "[]"))
-            self.node.metadata[FUSED] = json.dumps([*names, *self.fused])
+            self.node.metadata[FUSED] = json.dumps([*fused_names(self.node), *self.fused])
+
+
+def fused_names(node: Node) -> list[str]:
+    """The names of the nodes that were folded into a node."""
+    names: list[str] = json.loads(node.metadata.get(FUSED, "[]"))
+    return names
 
 
 def layer_of(node: Node) -> Layer | str:
@@ -173,7 +178,7 @@ def _take_over(layer: Layer, follower: Node) -> None:
     forward(output, result)
     graph.erase(follower)
     graph.rename(result, name)
-    layer.fused.append(follower.name)
+    layer.fused += [follower.name, *fused_names(follower)]
 
 
 def _become_bias(layer: Layer, follower: Node, bias: Constant) -> None:

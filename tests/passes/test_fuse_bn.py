@@ -321,6 +321,18 @@ def test_a_long_chain_of_arithmetic_behind_one_conv() -> None:
     assert len(json.loads(graph.node("c").metadata["qir.fused"])) == 1_000
 
 
+def test_names_of_what_was_fused_survive_several_runs() -> None:
+    net = Net(("N", 4, 7, 7))
+    net.add("Conv", net.weights(4, 4, 3, 3), name="c")
+    net.batch_norm(4, name="bn")
+    net.add("Mul", net.weights(1), name="mul")
+    graph = net.done()
+    assert FuseBn(ops=("Mul",)).run(graph, Context())
+    assert ops(graph) == ["Conv", "BatchNormalization", "Tanh"]
+    assert_all_fused(graph, ["Conv"])
+    assert json.loads(graph.node("c").metadata["qir.fused"]) == ["bn", "mul"]
+
+
 def test_unknown_ops_are_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean 'Conv'"):
         FuseBn(ops=("Convv",))
