@@ -50,9 +50,9 @@ def test_inserting_often_at_one_place_keeps_the_order() -> None:
     x = graph.add_input("x")
     last = graph.add("Last", [x])
     made = [graph.add("Relu", [x], before=last) for _ in range(200)]  # the gap is used up after 33
-    front: list[Node] = []
+    front = [graph.add("Neg", [x], before=graph.nodes[0])]
     for _ in range(200):
-        front.insert(0, graph.add("Neg", [x], before=graph.nodes[0]))
+        front.insert(1, graph.add("Neg", [x], before=front[1] if len(front) > 1 else made[0]))
     assert list(graph.nodes) == [*front, *made, last]
     assert [u.node for u in x.uses] == [*front, *made, last]
 
@@ -218,6 +218,14 @@ def test_replace_keeps_the_edge_of_the_node_that_makes_the_new_value() -> None:
     assert graph.node("c").inputs == (quant.output,)
     assert graph.outputs == (quant.output,)
     assert quant.output.name == "b"
+
+
+def test_an_identity_that_stands_in_for_a_quant_is_not_quantized() -> None:
+    graph = parse_graph(NET.replace("%c = Neg(%b) : f32[N,3]", "%c = qir.quant(%b) : f32[N,3]!i8"))
+    graph.add_output(graph.value("c"))
+    graph.replace(graph.value("c"), graph.value("x"))
+    verify(graph)
+    assert graph.outputs[1].type == tensor(DType.F32, ["N", 3])
 
 
 def test_replace_an_input_that_is_returned_is_refused() -> None:
