@@ -184,6 +184,8 @@ def _take_over(layer: Layer, follower: Node) -> None:
 def _become_bias(layer: Layer, follower: Node, bias: Constant) -> None:
     """Let the follower of a MatMul be the Add of its bias: same name, same result."""
     source = layer.result
+    vector = next((v for v in follower.inputs if v is not source), None)
+    kept = follower.op == "Add" and vector is not None and vector.constant == bias
     if follower.op == "BatchNormalization":
         layer.fused.append(follower.name)
     for i in reversed(range(len(follower.inputs))):
@@ -191,7 +193,7 @@ def _become_bias(layer: Layer, follower: Node, bias: Constant) -> None:
     follower.trim_inputs()
     follower.op, follower.attributes = "Add", {}
     follower.set_input(0, source)
-    follower.set_input(1, _graph(follower).constant(bias, f"{layer.node.name}.bias"))
+    follower.set_input(1, vector if kept else _graph(follower).constant(bias, f"{layer.node.name}.bias"))
     layer.bias_add = follower
 
 

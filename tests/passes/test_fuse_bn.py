@@ -145,7 +145,7 @@ def test_a_bias_in_front_of_its_matmul_is_put_in_place() -> None:
     net.value = net.graph.add("Add", [bias, matmul.output], name="bias").output
     graph = net.done()
     run_exactly(FuseBn(), graph, 0.0)
-    assert graph.node("bias").input(0) is matmul.output
+    assert graph.node("bias").inputs == (matmul.output, bias)
     assert not FuseBn().run(graph, Context())
 
 
