@@ -240,6 +240,16 @@ def test_ranks_are_exact_on_values_and_within_a_bin_on_a_histogram(data: list[fl
     assert abs(binned.nth_largest(rank) - from_above) <= binned.histogram.width
 
 
+def test_ranks_within_a_bin_are_spread_over_it_and_zero_is_zero() -> None:
+    with mock.patch.object(statistics_module, "EXACT_LIMIT", 0):
+        even = taken((np.arange(1 << 16) + 0.5) / (1 << 20), [1.0])
+        sparse = taken([0.0] * 10, [-2.0, 3.0])
+    width = even.histogram.width
+    for rank in (100, 2000, 65000):
+        assert even.nth_smallest(rank) == pytest.approx((rank - 0.5) / (1 << 20), abs=width / 50)
+    assert [sparse.nth_smallest(rank) for rank in (1, 2, 11, 12)] == [-2, 0, 0, 3]
+
+
 @given(data=DATA)
 @settings(max_examples=80, deadline=None)
 def test_a_density_holds_every_value_but_zeros_within_the_range(data: list[float]) -> None:
