@@ -31,7 +31,7 @@ values of the graphs around it. `//` begins a comment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from qir.ir.constant import Constant

@@ -54,10 +54,10 @@ def bias_add_candidate(node: Node) -> Node | None:
     """
     if node.op != "MatMul" or node.domain or not node.output.has_one_use:
         return None
-    add, index = node.output.uses[0]
-    if add.op != "Add" or add.domain or index != 0 or add.graph is not node.graph:
+    add = node.output.uses[0].node
+    if add.op != "Add" or add.domain or add.graph is not node.graph:
         return None
-    other = add.input(1)
+    other = add.input(1)  # no constant where the MatMul itself is input 1
     bias = None if other is None else unquantized(other).constant
     if bias is None or bias.shape != (_channels(node),):
         return None

@@ -179,6 +179,6 @@ def _element_problems(name: str, item: Attribute) -> Iterator[str]:
             yield f"attribute '{name}': {problem}"
     elif not isinstance(item, (str, bytes, Constant, Graph)):
         yield (
-            f"attribute '{name}' is of type {type(item).__name__}; attributes are numbers, text, bytes, constants, "
-            "types, graphs or tuples of them"
+            f"attribute '{name}' is of type {type(item).__name__}; attributes are numbers, text, bytes, "
+            "constants, types, graphs or tuples of them"
         )

@@ -221,11 +221,14 @@ def test_replace_keeps_the_edge_of_the_node_that_makes_the_new_value() -> None:
 
 
 def test_an_identity_that_stands_in_for_a_quant_is_not_quantized() -> None:
-    graph = parse_graph(NET.replace("%c = Neg(%b) : f32[N,3]", "%c = qir.quant(%b) : f32[N,3]!i8"))
-    graph.add_output(graph.value("c"))
-    graph.replace(graph.value("c"), graph.value("x"))
+    text = NET.replace("%c = Neg(%b) : f32[N,3]", "%c = qir.quant(%b) : f32[N,3]!i8")
+    graph = parse_graph(text.replace("return %b", "return %b, %c"))
+    graph.replace(graph.value("b"), graph.value("c"))
     verify(graph)
-    assert graph.outputs[1].type == tensor(DType.F32, ["N", 3])
+    made = graph.outputs[0]
+    assert (made.name, made.type) == ("b", tensor(DType.F32, ["N", 3]))
+    assert made.producer is not None
+    assert made.producer.inputs == (graph.value("c"),)
 
 
 def test_replace_an_input_that_is_returned_is_refused() -> None:

@@ -196,14 +196,18 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         save_graph(example(), tmp_path / "no" / "net.qir")
 
 
-def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.qir"
     save_graph(example(), path)
     before = path.read_bytes(), data_path(path).read_bytes()
-    broken = example()
-    broken.constant(np.arange(50.0), "more")
-    broken.nodes[0].attributes["a"] = object()  # type: ignore[assignment]
-    with pytest.raises(AttributeError):
-        save_graph(broken, path)
+    changed = example()
+    changed.constant(np.arange(50.0), "more")
+
+    def fail(graph: Graph) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("qir.ir.files.print_graph", fail)
+    with pytest.raises(ConfigError, match=r"net\.qir(\.npz)?' cannot be written: No space left on device"):
+        save_graph(changed, path)
     assert (path.read_bytes(), data_path(path).read_bytes()) == before
     assert sorted(os.listdir(tmp_path)) == ["net.qir", "net.qir.npz"]
