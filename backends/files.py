@@ -23,7 +23,7 @@ from qir.frontends.onnx import save_model
 from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.runtime.run_file import ModelFile
-from qir.runtime.session import Feeds, Session
+from qir.runtime.session import EXACT_INT8, Feeds, Session
 
 _SATURATED = 0.02  # of the range of an output; other roundings stay far below
 _log = logging.getLogger(__name__)
@@ -136,10 +136,11 @@ def _warn_of_saturation(path: Path, exact: Outputs, default: Outputs) -> None:
     if difference.relative > _SATURATED:
         _log.warning(
             "ONNX Runtime saturates int8 sums on this processor, which moves output '%s' of '%s' by %.0f %%: "
-            "set the session option session.x64quantprecision to 1 where you run it, or write form 'ascend'",
+            "set the session option %s to %s where you run it, or write form 'ascend'",
             difference.name,
             path.name,
             100 * difference.relative,
+            *EXACT_INT8,
         )
 
 

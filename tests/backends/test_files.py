@@ -199,4 +199,13 @@ def test_saturation_is_told(
     monkeypatch.setattr(files.ModelFile, "run", saturating)
     with caplog.at_level(logging.WARNING):
         write_files(many_layers().quantized(), tmp_path / "net", "qdq")
-    assert "session.x64quantprecision" in caplog.text
+    assert "session.disable_quant_qdq to 1" in caplog.text
+
+
+def test_layers_that_share_a_weight_run_in_form_qdq(tmp_path: Path) -> None:
+    net = Net()
+    x, weight = net.input("N", 4), net.weight("w", 4, 4)
+    hidden = net.add("MatMul", "first", [x, weight], ("N", 4))
+    net.graph.add_output(net.add("MatMul", "second", [hidden, weight], ("N", 4)))
+    paths = write_files(net.quantized(), tmp_path / "net", "qdq", {"x": np.ones((1, 4), np.float32)})
+    assert paths.fake_quant_model.exists()
