@@ -10,6 +10,7 @@ import numpy.typing as npt
 from qir.ir.clone import clone_graph
 from qir.ir.constant import Constant
 from qir.ir.errors import QirError
+from qir.ir.garbage import collector_paused
 from qir.ir.names import Namespace
 from qir.ir.node import Attribute, Node, Value
 from qir.ir.nodelist import NodeList
@@ -277,7 +278,8 @@ class Graph:
 
     def clone(self) -> Graph:
         """A deep copy that shares constant data. The copy of a subgraph has the same parent and captures."""
-        return clone_graph(self, self.parent, {})
+        with collector_paused():
+            return clone_graph(self, self.parent, {})
 
     def __str__(self) -> str:
         return print_graph(self)
