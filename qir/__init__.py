@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from qir.models import save as save
     from qir.passes.context import Context as Context
     from qir.passes.manager import PassManager as PassManager
-    from qir.quantize import Quantized as Quantized
-    from qir.quantize import quantize as quantize
+    from qir.quantization import Quantized as Quantized
+    from qir.quantization import quantize as quantize
 
 _HOME = {
     "Context": "qir.passes.context",
     "Graph": "qir.ir.graph",
     "PassManager": "qir.passes.manager",
     "QirError": "qir.ir.errors",
-    "Quantized": "qir.quantize",
+    "Quantized": "qir.quantization",
     "load": "qir.models",
     "parse": "qir.models",
-    "quantize": "qir.quantize",
+    "quantize": "qir.quantization",
     "save": "qir.models",
 }
 

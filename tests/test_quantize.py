@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import subprocess
@@ -146,14 +147,29 @@ def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_nothing_to_quantize_is_an_error() -> None:
-    with pytest.raises(qir.QirError, match="no layer was quantized"):
+    with pytest.raises(qir.QirError, match="no layer was quantized: the pipeline has no insert-quant"):
         qir.quantize("sample:digits", images_feed(), pipeline="infer-types")
+
+
+def test_a_model_without_layers_to_quantize_is_an_error() -> None:
+    graph = qir.parse(
+        "graph @net(%x: f32[N,4]) {\n  opsets {onnx=17}\n  %y = Relu(%x) : f32[N,4]\n  return %y\n}\n"
+    )
+    with pytest.raises(qir.QirError, match="none of the ops that target 'ascend' quantizes: Conv, "):
+        qir.quantize(graph, {"x": np.ones((2, 4), np.float32)})
 
 
 def test_conflicting_methods_are_an_error() -> None:
     text = "insert-quant,quantize-weights,calibrate{method=min-max},quantize-bias"
     with pytest.raises(qir.QirError, match="the pipeline says"):
         qir.quantize("sample:digits", images_feed(), pipeline=text, method="percentile")
+
+
+def test_no_module_hides_a_function_of_the_front_door() -> None:
+    """A submodule of the same name would replace the function as soon as anything imports it."""
+    for name in qir.__all__:
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"qir.{name}")
 
 
 def test_import_qir_is_light() -> None:

@@ -17,7 +17,7 @@ from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
 from qir.models import load
 from qir.passes.calibrate import Method
-from qir.quantize import Quantized, quantize
+from qir.quantization import Quantized, quantize
 from qir.report import LayerReport, Report
 from qir.runtime.session import Session
 from qir.samples import PREFIX, sample_named

@@ -16,6 +16,7 @@ from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers, unquantized
 from qir.ir.types import TensorType
+from qir.ir.walk import walk_nodes
 from qir.models import load
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate, Method
@@ -23,6 +24,7 @@ from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
+from qir.passes.rules import TargetRules
 from qir.report import Report, opaque_ops, report_layers
 from qir.runtime.calibrators import method_named
 from qir.runtime.compare import compare_outputs
@@ -81,6 +83,7 @@ def quantize(
     graph = original.clone()
     context = Context(data=calibration, rules=chosen.rules, progress=shown)
     PassManager(passes).run(graph, context)
+    _check_any_quantized(graph, chosen.rules)
     return _finish(original, graph, calibration, output, form, shown)
 
 
@@ -122,11 +125,6 @@ def _finish(
     progress: Progress,
 ) -> Quantized:
     """Write the files and compare the fake-quant graph with the float one."""
-    if not quantized_layers(graph):
-        raise PassError(
-            "no layer was quantized: "
-            + ("; ".join(_reasons(graph)) or "the pipeline inserts no quants into this model")
-        )
     reference = Session(original, threads=1)
     first = next(iter(data.units(reference.run)))
     paths = None if output is None else write_files(graph, output, form, first.feeds)
@@ -135,6 +133,15 @@ def _finish(
     sizes = _float_bytes(original), 0 if paths is None else paths.deploy_model.stat().st_size
     layers = report_layers(graph, _shapes(graph, first.feeds))
     return Quantized(graph, paths, Report(layers, outputs, *sizes, _notes(graph)))
+
+
+def _check_any_quantized(graph: Graph, rules: TargetRules) -> None:
+    if quantized_layers(graph):
+        return
+    why = "; ".join(_reasons(graph))
+    if not any(node.op in rules.ops for node in walk_nodes(graph)):
+        why = f"the model has none of the ops that target '{rules.name}' quantizes: {', '.join(rules.ops)}"
+    raise PassError(f"no layer was quantized: {why or 'the pipeline has no insert-quant'}")
 
 
 def _reasons(graph: Graph) -> Iterator[str]:
