@@ -134,10 +134,6 @@ def integer_input(graph: Graph) -> None:
     graph.value("b").type = TensorType(DType.I32, ("N", 3))
 
 
-def two_inputs(graph: Graph) -> None:
-    graph.node("q").set_input(1, graph.value("x"))
-
-
 PER_CHANNEL = QuantSpec(DType.I8, axis=1)
 PER_TENSOR = QuantSpec(DType.I8)
 BROKEN: list[tuple[Callable[[Graph], None], str, str]] = [
@@ -187,7 +183,11 @@ BROKEN: list[tuple[Callable[[Graph], None], str, str]] = [
         "%b = Relu",
     ),
     (set_attribute(1, ""), "an attribute name is a non-empty text", "%b = Relu"),
-    (two_inputs, "a quant has one input and one output, not 2 and 1", "%q = qir.quant"),
+    (
+        lambda g: g.node("q").set_input(1, g.value("x")),
+        "a quant has one input and one output, not 2 and 1",
+        "%q = qir.quant",
+    ),
     (integer_input, "a quant reads a float tensor, but 'b' is i32", "%q = qir.quant"),
     (set_type("q", TensorType(DType.F32, ("N", 4), PER_TENSOR)), "f32[N,3], not f32[N,4]", "%q = qir.quant"),
     (set_type("q", TensorType(DType.F16, ("N", 3), PER_TENSOR)), "f32[N,3], not f16[N,3]", "%q = qir.quant"),
@@ -295,7 +295,7 @@ def test_a_subgraph_may_be_checked_alone() -> None:
         verify(body(graph))
 
 
-def test_attribute_graph_in_place_of_a_graph_is_refused_before_it_is_entered() -> None:
+def test_what_is_no_graph_is_refused_before_it_is_entered() -> None:
     graph = parse_graph(NET)
     graph.node("d").attributes["then_branch"] = object()  # type: ignore[assignment]
     with pytest.raises(VerifyError, match="attribute 'then_branch' is of type object"):
