@@ -1,19 +1,20 @@
 """Computes what depends on constants alone, so that the model does not compute it in every run.
 
-Four things, again and again until none finds anything: the tensor that a Constant node holds; shape
-arithmetic, where single dimensions may be known though the shape is not (`folding/shape_values.py`);
-everything else by ONNX Runtime, all of a graph in one session; the branch that an If with a constant
-condition takes.
+Five things, again and again until none finds anything: the type that a CastLike reads off another value;
+the tensor that a Constant node holds; shape arithmetic, where single dimensions may be known though the shape
+is not (`folding/shape_values.py`); everything else by ONNX Runtime, all of a graph in one session; the branch
+that an If with a constant condition takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from qir.frontends.onnx import infer_types
 from qir.frontends.onnx.attributes import CONSTANT_FORMS, constant_value
+from qir.frontends.onnx.types import CODES
 from qir.ir.constant import Constant
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
@@ -78,7 +79,8 @@ def _fold_once(
     """Fold in each graph what can be folded now; adds to `left` and `failed` what cannot. True on change."""
     progress = False
     for inner in walk_graphs(graph):
-        folded = _replace(inner, _held_constants(inner))
+        folded = [node for node in inner.nodes if _fix_type(node)]
+        folded += _replace(inner, _held_constants(inner))
         folded += _replace(inner, _known_shapes(inner))
         folded += _compute(graph, inner, max_bytes, left, failed)
         for node in inner.nodes:
@@ -90,6 +92,20 @@ def _fold_once(
             log.applied(FoldConstants.name, node.name)
         progress |= bool(folded)
     return progress
+
+
+def _fix_type(node: Node) -> bool:
+    """Turn a CastLike into a Cast when the type is known: it reads nothing else of its second input."""
+    like = node.input(1)
+    dtype = None if like is None else like.tensor.dtype
+    if node.op != "CastLike" or node.domain != "" or dtype is None:
+        return False
+    node.op = "Cast"
+    node.attributes["to"] = CODES[dtype]
+    node.set_input(1, None)
+    node.trim_inputs()
+    node.output.type = replace(node.output.tensor, dtype=dtype)
+    return True
 
 
 def _held_constants(graph: Graph) -> dict[Value, Constant]:

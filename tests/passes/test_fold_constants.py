@@ -147,6 +147,21 @@ def test_a_node_that_onnx_runtime_cannot_run_does_not_stop_the_others() -> None:
     ]
 
 
+def test_cast_like_to_a_known_type_is_folded() -> None:
+    graph = parse("""graph @typed(%x: f32[2], %h: f16[2]) {
+  opsets {onnx=19}
+  %a = const [1.00048828125,-60000.0] : f64[2]
+  %half = CastLike(%a, %h) : ?
+  %back = CastLike(%half, %x) : ?
+  %y = Add(%x, %back) : f32[2]
+  %z = CastLike(%y, %h) {saturate=1} : ?
+  return %y, %z
+}
+""")
+    run_exactly(FoldConstants(), graph)
+    assert ops(graph) == ["Add", "Cast"]
+
+
 def test_nothing_large_is_computed_to_be_thrown_away() -> None:
     graph = parse("""graph @bomb(%x: f32[1], %k: i64[1]) {
   opsets {onnx=17}
