@@ -25,7 +25,7 @@ from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
 from qir.passes.rules import TargetRules
-from qir.report import Report, opaque_ops, report_layers
+from qir.report import FLOAT, Report, opaque_ops, report_layers
 from qir.runtime.calibrators import method_named
 from qir.runtime.compare import compare_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data
@@ -138,10 +138,14 @@ def _finish(
 def _check_any_quantized(graph: Graph, rules: TargetRules) -> None:
     if quantized_layers(graph):
         return
-    why = "; ".join(_reasons(graph))
-    if not any(node.op in rules.ops for node in walk_nodes(graph)):
+    nodes = list(walk_nodes(graph))
+    if not any(node.op in rules.ops for node in nodes):
         why = f"the model has none of the ops that target '{rules.name}' quantizes: {', '.join(rules.ops)}"
-    raise PassError(f"no layer was quantized: {why or 'the pipeline has no insert-quant'}")
+    elif any(FLOAT in node.metadata for node in nodes):
+        why = "; ".join(_reasons(graph))
+    else:
+        why = "the pipeline has no insert-quant"
+    raise PassError(f"no layer was quantized: {why}")
 
 
 def _reasons(graph: Graph) -> Iterator[str]:
