@@ -130,10 +130,6 @@ def closed(spec: QuantSpec, count: int, scale: float = 0.5, zero: int = 0) -> Ca
     return set_quant(QuantParams.of(spec, [scale] * count, zero))
 
 
-def integer_input(graph: Graph) -> None:
-    graph.value("b").type = TensorType(DType.I32, ("N", 3))
-
-
 PER_CHANNEL = QuantSpec(DType.I8, axis=1)
 PER_TENSOR = QuantSpec(DType.I8)
 BROKEN: list[tuple[Callable[[Graph], None], str, str]] = [
@@ -188,7 +184,11 @@ BROKEN: list[tuple[Callable[[Graph], None], str, str]] = [
         "a quant has one input and one output, not 2 and 1",
         "%q = qir.quant",
     ),
-    (integer_input, "a quant reads a float tensor, but 'b' is i32", "%q = qir.quant"),
+    (
+        set_type("b", TensorType(DType.I32, ("N", 3))),
+        "a quant reads a float tensor, but 'b' is i32",
+        "%q = qir.quant",
+    ),
     (set_type("q", TensorType(DType.F32, ("N", 4), PER_TENSOR)), "f32[N,3], not f32[N,4]", "%q = qir.quant"),
     (set_type("q", TensorType(DType.F16, ("N", 3), PER_TENSOR)), "f32[N,3], not f16[N,3]", "%q = qir.quant"),
     (set_quant(None), "says how it is quantized; this one does not", "%q = qir.quant"),
