@@ -84,10 +84,6 @@ def false_reader(graph: Graph) -> None:
     graph.value("w")._uses[graph.node("b"), 0] = None
 
 
-def false_output(graph: Graph) -> None:
-    graph.value("w")._uses[graph, 0] = None
-
-
 def lost_output(graph: Graph) -> None:
     graph.value("d")._uses.clear()
 
@@ -150,7 +146,11 @@ BROKEN: list[tuple[Callable[[Graph], None], str, str]] = [
     (wrong_parent, "its subgraph 'alone' has another parent than graph 'net'", "%d = If"),
     (unregistered_reader, "it reads 'x' as input 0, but the value does not list it as a reader", "%a = Mul"),
     (false_reader, "'w' lists input 0 of 'b' as a reader in vain", "%w = const"),
-    (false_output, "'w' lists output 0 of 'net' as a reader in vain", "%w = const"),
+    (
+        lambda g: g.value("w")._uses.update({(g, 0): None}),
+        "'w' lists output 0 of 'net' as a reader in vain",
+        "%w = const",
+    ),
     (lost_output, "'d' is returned, but does not list the graph as a reader", "%d = If"),
     (foreign_output, "output 0 of graph 'net' is 'e' of graph 'then', which is not around it", "%e = Add"),
     (node_of_another_graph, "it stands in graph 'net', which does not know its name", "%b = Relu"),
