@@ -79,7 +79,18 @@ def largest_difference(expected: Outputs, found: Outputs) -> Difference:
     return worst
 
 
-def _relative(old: npt.NDArray[np.generic], new: npt.NDArray[np.generic]) -> float:
+def _relative(old: object, new: object) -> float:
+    """The difference of two outputs: of tensors, or the largest in sequences and maps of tensors."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return max(map(_relative, old, new), default=0.0)
+    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+        return max((_relative(item, new[key]) for key, item in old.items()), default=0.0)
+    if isinstance(old, (list, dict)) or isinstance(new, (list, dict)):
+        return float("inf")
+    return _relative_of_arrays(np.asarray(old), np.asarray(new))
+
+
+def _relative_of_arrays(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> float:
     """max |new - old| in units of the range of old; infinite for another shape, type or set of NaNs."""
     if old.shape != new.shape or old.dtype != new.dtype:
         return float("inf")

@@ -45,9 +45,16 @@ def test_made_up_feeds_fit_the_types() -> None:
         (np.float32([1, 2]), np.float32([[1, 2]]), np.inf),
         (np.float32([1, 2]), np.float64([1, 2]), np.inf),
         (np.int64([1, 2]), np.int64([1, 3]), np.inf),
+        ([np.float32([0, 10]), np.float32([0])], [np.float32([1, 10]), np.float32([0])], 0.1),
+        ([np.float32([0, 10])], [], np.inf),
+        ([], [], 0.0),
+        ([{1: 10.0, 2: 0.5}], [{1: 9.0, 2: 0.5}], 0.1),
+        ({1: 10.0}, {2: 10.0}, np.inf),
+        ({1: 10.0}, np.float32([10]), np.inf),
+        (None, None, 0.0),
     ],
 )
-def test_differences(old: np.ndarray, new: np.ndarray, relative: float) -> None:
+def test_differences(old: object, new: object, relative: float) -> None:
     found = largest_difference({"same": np.float32([1]), "y": old}, {"same": np.float32([1]), "y": new})
     assert found.relative == pytest.approx(relative)
     assert found.name == ("y" if relative else "")
