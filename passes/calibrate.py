@@ -20,8 +20,11 @@ from qir.ir.quants import is_quant
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.left_float import leave_in_float
 from qir.runtime.calibrators import CalibrationMethod, Percentile, method_named
 from qir.runtime.collect import collect_statistics
+from qir.runtime.scales import NO_SCALE, is_lost
+from qir.runtime.statistics import TensorStatistics
 from qir.runtime.weights import fake_quantize
 
 Method = Literal["ifmr", "min-max", "percentile"]
@@ -40,7 +43,10 @@ class Calibrate(Pass):
         self.calibration_method()  # refuses a percentile out of range
 
     def run(self, graph: Graph, context: Context) -> bool:
-        """Close every open activation quant; PassError without data, CalibrationError if they do not fit."""
+        """Close every open activation quant; PassError without data, CalibrationError if they do not fit.
+
+        Layers whose input is always empty, or too small for any scale, go back to float.
+        """
         method = self.calibration_method()
         quants = open_activation_quants(graph)
         if not quants:
@@ -53,17 +59,15 @@ class Calibrate(Pass):
             measured, [measured.value(v.name) for v in sources], context.data, context.progress
         )
         for node in quants:
-            source, spec = node.inputs[0], node.output.tensor.quant
-            assert source is not None
-            assert isinstance(spec, QuantSpec)
-            try:
-                params = method.close(statistics[source.name], spec)
-            except CalibrationError as error:
-                raise CalibrationError(
-                    f"tensor '{source.name}' (quantized as '{node.name}'): {error}"
-                ) from error
-            node.output.type = node.output.tensor.with_quant(params)
-            context.rewrites.applied(self.name, node.name)
+            if node.graph is None:
+                continue  # it went with its only layer
+            reason = _close(node, statistics[_source(node).name], method)
+            if reason is None:
+                context.rewrites.applied(self.name, node.name)
+                continue
+            for layer, _ in node.output.uses:
+                leave_in_float(layer, reason)
+                context.rewrites.refused(self.name, layer.name, reason)
         return True
 
     def calibration_method(self) -> CalibrationMethod:
@@ -80,6 +84,29 @@ def open_activation_quants(graph: Graph) -> list[Node]:
         and isinstance(node.output.tensor.quant, QuantSpec)
         and (node.inputs[0] is None or node.inputs[0].constant is None)
     ]
+
+
+def _close(node: Node, statistics: TensorStatistics, method: CalibrationMethod) -> str | None:
+    """Close an open quant; or the reason why its readers must stay in float."""
+    source, spec = _source(node), node.output.tensor.quant
+    assert isinstance(spec, QuantSpec)
+    if statistics.count == 0:
+        return f"its input '{source.name}' was empty in every sample"
+    try:
+        params = method.close(statistics, spec)
+    except CalibrationError as error:
+        raise CalibrationError(f"tensor '{source.name}' (quantized as '{node.name}'): {error}") from error
+    low, high = statistics.minimum, statistics.maximum
+    if is_lost(params, max(-low, high)):
+        return f"its input '{source.name}' is too small, within [{low:.3g}, {high:.3g}]: {NO_SCALE}"
+    node.output.type = node.output.tensor.with_quant(params)
+    return None
+
+
+def _source(node: Node) -> Value:
+    value = node.inputs[0]
+    assert value is not None, f"quant '{node.name}' reads nothing; verify would have refused it"
+    return value
 
 
 def _sources(quants: Sequence[Node]) -> list[Value]:

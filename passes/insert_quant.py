@@ -21,10 +21,8 @@ from qir.ir.quants import bias_add_candidate, find_quant, is_quant
 from qir.ir.walk import walk_nodes
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.left_float import FLOAT, note_float
 from qir.passes.rules import OperandRule, OpRule, TargetRules
-
-FLOAT = "qir.float"
-"""Metadata key of a quantizable layer that stays in float: the reason, a sentence."""
 
 QUANTIZED_OPS = frozenset({
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
@@ -66,7 +64,7 @@ class InsertQuant(Pass):
                 changed = True
             else:
                 context.rewrites.refused(self.name, node.name, reason)
-                changed |= _leave(node, reason)
+                changed |= note_float(node, reason)
         return _note_bodies(graph, context.rules) or changed
 
     def _skipped(self, node: Node) -> str | None:
@@ -117,14 +115,8 @@ def _operands(node: Node, rule: OpRule) -> Iterator[tuple[Node, int, OperandRule
             yield add, operand.index, operand
 
 
-def _leave(node: Node, reason: str) -> bool:
-    changed = node.metadata.get(FLOAT) != reason
-    node.metadata[FLOAT] = reason
-    return changed
-
-
 def _note(node: Node, rules: TargetRules) -> bool:
-    return node.op in rules.notes and _leave(node, rules.notes[node.op])
+    return node.op in rules.notes and note_float(node, rules.notes[node.op])
 
 
 def _note_bodies(graph: Graph, rules: TargetRules) -> bool:
@@ -134,7 +126,7 @@ def _note_bodies(graph: Graph, rules: TargetRules) -> bool:
         for body in outer.subgraphs:
             for node in walk_nodes(body):
                 if _rule(node, rules) is not None:
-                    changed |= _leave(
+                    changed |= note_float(
                         node, f"it is in a body of {outer.op} '{outer.name}', which runs in float"
                     )
     return changed

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from qir.ir.dtypes import DType
 from qir.ir.errors import PassError, QirError
 from qir.ir.graph import Graph
@@ -18,6 +20,8 @@ from qir.ir.quants import is_quant
 from qir.ir.types import QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.left_float import leave_in_float
+from qir.runtime.scales import NO_SCALE, is_lost
 from qir.runtime.weights import arq
 
 
@@ -28,14 +32,23 @@ class QuantizeWeights(Pass):
     name: ClassVar[str] = "quantize-weights"
 
     def run(self, graph: Graph, context: Context) -> bool:
-        """Close every open weight quant; PassError names a weight that is not finite."""
+        """Close every open weight quant; PassError names a weight that is not finite.
+
+        Layers whose weights are too small for any scale go back to float.
+        """
         changed = False
         for node in graph.nodes:
-            spec = open_weight_spec(node)
-            if spec is not None:
-                close_weight(node, spec)
+            spec = None if node.graph is None else open_weight_spec(node)
+            if spec is None:
+                continue
+            changed = True
+            if close_weight(node, spec):
                 context.rewrites.applied(self.name, node.name)
-                changed = True
+                continue
+            reason = f"its weights '{_source(node).name}' are too small: {NO_SCALE}"
+            for layer, _ in node.output.uses:
+                leave_in_float(layer, reason)
+                context.rewrites.refused(self.name, layer.name, reason)
         return changed
 
 
@@ -47,8 +60,8 @@ def open_weight_spec(node: Node) -> QuantSpec | None:
     return quant if isinstance(quant, QuantSpec) and quant.qtype is not DType.I32 else None
 
 
-def close_weight(node: Node, spec: QuantSpec) -> None:
-    """Give the quant of a constant its scales."""
+def close_weight(node: Node, spec: QuantSpec) -> bool:
+    """Give the quant of a constant its scales; False, leaving it open, when all would become zero."""
     source = _source(node)
     assert source.constant is not None
     try:
@@ -56,7 +69,10 @@ def close_weight(node: Node, spec: QuantSpec) -> None:
     except QirError as error:
         readers = ", ".join(f"'{use.node.name}'" for use in node.output.uses)
         raise PassError(f"weight '{source.name}' of {readers}: {error}") from error
+    if is_lost(params, float(np.abs(source.constant.array).max())):
+        return False
     node.output.type = node.output.tensor.with_quant(params)
+    return True
 
 
 def _source(node: Node) -> Value:

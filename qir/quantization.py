@@ -22,10 +22,11 @@ from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate, Method
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
+from qir.passes.left_float import FLOAT
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
 from qir.passes.rules import TargetRules
-from qir.report import FLOAT, Report, opaque_ops, report_layers
+from qir.report import Report, opaque_ops, report_layers
 from qir.runtime.calibrators import method_named
 from qir.runtime.compare import compare_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data

@@ -12,10 +12,9 @@ from qir.ir.node import Node
 from qir.ir.quants import is_quant, operand_precision, quantized_layers
 from qir.ir.types import spec_of
 from qir.ir.walk import walk_nodes
+from qir.passes.left_float import FLOAT
 from qir.runtime.compare import OutputComparison
 
-FLOAT = "qir.float"
-"""Metadata key, written by insert-quant, of a layer that could be quantized and is not: the reason."""
 WIDENED = "qir.widened"
 """Metadata key, written by quantize-bias: JSON list of channels whose weight scale it widened."""
 

@@ -140,9 +140,10 @@ class Candidates:
         finite = np.where(np.isfinite(loss), loss, np.inf)
         best = int(np.argmin(finite))
         if finite[best] == np.inf:
+            width = float(self.high[-1]) - float(self.low[-1])
             raise CalibrationError(
-                f"the range of the data, up to {float(self.high[-1] - self.low[-1]):.3g}, overflows float32 "
-                "when squared; normalize the data, use method min-max, or leave the layer in float"
+                f"the range of the data, up to {width:.3g}, overflows float32 when squared; "
+                "normalize the data, use method min-max, or leave the layer in float"
             )
         scale = self.scale[best]
         if self.spec.symmetric:

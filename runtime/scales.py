@@ -12,6 +12,8 @@ from qir.runtime.kernels import round_half_even
 
 FLT_EPSILON = np.finfo(np.float32).eps
 """Scales below this become 1.0, which quantizes (all but) zero data to the zero point."""
+NO_SCALE = f"the scale would be below {FLT_EPSILON:.2g}"
+"""Why `is_lost`, in words."""
 
 F32 = npt.NDArray[np.float32]
 
@@ -44,6 +46,11 @@ def symmetric_bound_and_steps(minimum: F32, maximum: F32, qtype: DType) -> tuple
 def without_tiny(scale: F32) -> F32:
     """Scales with those below FLT_EPSILON replaced by 1.0."""
     return np.where(scale < FLT_EPSILON, np.float32(1), scale).astype(np.float32)
+
+
+def is_lost(params: QuantParams, largest: float) -> bool:
+    """True when data of that largest magnitude are too small for a scale, so that all of them become zero."""
+    return 0 < largest < 0.5 and len(params.scale) > 0 and all(scale == 1 for scale in params.scale)
 
 
 def zero_point_of(offset: npt.ArrayLike, qtype: DType) -> npt.NDArray[np.int64]:

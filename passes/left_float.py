@@ -1,0 +1,28 @@
+"""Layers that stay in float: the metadata that says why, and taking quants off again."""
+
+from __future__ import annotations
+
+from qir.ir.node import Node
+from qir.ir.quants import bias_add, is_quant, unquantized
+
+FLOAT = "qir.float"
+"""Metadata key of a quantizable layer that stays in float: the reason, a sentence."""
+
+
+def note_float(layer: Node, reason: str) -> bool:
+    """Write down why `layer` stays in float; True when that is news."""
+    changed = layer.metadata.get(FLOAT) != reason
+    layer.metadata[FLOAT] = reason
+    return changed
+
+
+def leave_in_float(layer: Node, reason: str) -> None:
+    """Let a layer that was to be quantized read floats, the Add of a MatMul's bias included."""
+    for reader in (layer, bias_add(layer)):
+        for i, value in enumerate(() if reader is None else reader.inputs):
+            if reader is None or value is None or value.producer is None or not is_quant(value.producer):
+                continue
+            reader.set_input(i, unquantized(value))
+            if not value.is_read:
+                value.graph.erase(value.producer)
+    note_float(layer, reason)
