@@ -2,9 +2,12 @@
 
 from setuptools import find_packages, setup
 
-LINKED = ("runtime", "passes", "backends")  # qir/<name> is a symlink in a checkout, and may be a text file in an archive
+# qir/<name> is a symlink in a checkout, and may be a text file in an archive
+LINKED = ("runtime", "passes", "backends")
 
-packages = find_packages(include=["qir", "qir.*"], exclude=[p for n in LINKED for p in (f"qir.{n}", f"qir.{n}.*")])
+packages = find_packages(
+    include=["qir", "qir.*"], exclude=[p for n in LINKED for p in (f"qir.{n}", f"qir.{n}.*")]
+)
 package_dir = {"qir": "qir"}
 for name in LINKED:
     package_dir[f"qir.{name}"] = name
