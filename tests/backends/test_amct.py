@@ -15,7 +15,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from qir.backends.ascend import deploy
-from qir.backends.ascend.record import LayerRecord, parse_record, print_record, records
+from qir.backends.ascend.record import LayerRecord, print_record, records
+from qir.backends.ascend.record_reader import parse_record
 from qir.backends.fake_quant import lower
 from qir.backends.targets import target_named
 from qir.frontends.onnx import read_model, to_model

@@ -7,7 +7,8 @@ import pytest
 from google.protobuf import text_format
 from nets import many_layers
 
-from qir.backends.ascend.record import LayerRecord, _message_class, parse_record, print_record, records
+from qir.backends.ascend.record import LayerRecord, print_record, records
+from qir.backends.ascend.record_reader import _message_class, parse_record
 from qir.ir.errors import BackendError
 
 TEXT = """\
@@ -54,6 +55,8 @@ def test_protobuf_prints_the_same() -> None:
     layers = {
         "a/b.c\t'\\é\x01": LayerRecord(scales[-3], 0, tuple(scales)),
         "": LayerRecord(2.0**-126, 127, (1.0,), wts_type=None),
+        "balanced": LayerRecord(1.0, 0, (1.0,), "INT16", "INT4", (0.5, scales[0]), skip_fusion=True),
+        "add:1": LayerRecord(1.0, 0, (), wts_type=None, is_tensor_quantize=True),
     }
     text = print_record(layers)
     book = _message_class()()
@@ -72,19 +75,73 @@ def test_records_of_a_graph_are_in_running_order() -> None:
     }  # fmt: skip
 
 
+GOOD = "scale_d: 1 offset_d: 0 scale_w: 1 offset_w: 0"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("record { key ", r"amct.txt is not a scale-offset record: .*"),
-        ('record { key: "c" value { scale_w: 1 offset_w: 0 } }', "layer 'c' has no scale_d"),
-        ('record { key: "c" value { scale_d: 1 offset_d: 0 } }', "layer 'c' has no scale_w"),
+        ("record { key ", "the record file 'amct.txt' cannot be parsed as a scale-offset record: .*"),
+        ("record { value { } }", "cannot find 'key' in record 1 of 'amct.txt'"),
+        ('record { key: "c" }', "cannot find 'value' of layer 'c'"),
+        (f'record {{ key: "c" value {{ {GOOD} }} }}' * 2, "layer 'c' stands twice"),
     ],
 )
-def test_errors(text: str, message: str) -> None:
+def test_malformed_text(text: str, message: str) -> None:
     with pytest.raises(BackendError, match=message):
         parse_record(text, "amct.txt")
 
 
-def test_fields_of_other_toolkits_are_read() -> None:
-    text = 'scale_d: 1 scale_w: 1 channels: 3 cluster: 1 op_data_type: "FLOAT32" new: 4'
-    assert parse_record(f'record {{ key: "c" value {{ {text} }} }}')["c"].scale_w == (1.0,)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("scale_w: 1 offset_w: 0", "cannot find scale_d of layer 'c' in 'amct.txt'"),
+        ("scale_d: 1 scale_w: 1 offset_w: 0", "cannot find offset_d of layer 'c'"),
+        ("scale_d: 1 offset_d: 0", "cannot find scale_w of layer 'c'"),
+        ("scale_d: 1 offset_d: 0 scale_w: 1", "cannot find offset_w of layer 'c'"),
+        ("scale_d: nan offset_d: 0 scale_w: 1 offset_w: 0", "scale_d's value should be .*, not nan"),
+        ("scale_d: inf offset_d: 0 scale_w: 1 offset_w: 0", "scale_d's value .* in layer 'c'"),
+        ("scale_d: 0 offset_d: 0 scale_w: 1 offset_w: 0", "scale_d's value .* in layer 'c', not 0.0"),
+        ("scale_d: 1e-40 offset_d: 0 scale_w: 1 offset_w: 0", "scale_d's value .* in layer 'c'"),
+        ("scale_d: 1 offset_d: 0 scale_w: [1, -2] offset_w: [0, 0]", "scale_w.s value .*, not -2.0 .entry 1"),
+        ("scale_d: 1 offset_d: 0 scale_w: nan offset_w: 0", "scale_w's value .* in layer 'c'"),
+        ("scale_d: 1 offset_d: 128 scale_w: 1 offset_w: 0", r"offset_d.* in \[-128, 127\] in layer 'c'"),
+        ("scale_d: 1 offset_d: -129 scale_w: 1 offset_w: 0", "offset_d's value .* in layer 'c', not -129"),
+        (
+            'scale_d: 1 offset_d: 32768 scale_w: 1 offset_w: 0 act_type: "INT16"',
+            r"offset_d's value should be in \[-32768, 32767\] in layer 'c'",
+        ),
+        ("scale_d: 1 offset_d: 0 scale_w: 1 offset_w: 1", "offset_w's value should be 0 in layer 'c'"),
+        (
+            "scale_d: 1 offset_d: 0 scale_w: [1, 1] offset_w: 0",
+            "scale_w's length, offset_w's length should be equal in layer 'c', not 2 and 1",
+        ),
+        (f"{GOOD} shift_bit: 3", "please delete shift_bit of layer 'c'"),
+        (f"{GOOD} shift_bit: 17", "shift_bit's value should be 0, or 1 to 16 in layer 'c', not 17"),
+        (f"{GOOD} tensor_balance_factor: [1, 1e-8]", "tensor_balance_factor's value .* in layer 'c'"),
+        (f"{GOOD} tensor_balance_factor: 1e8", "tensor_balance_factor's value .* in layer 'c'"),
+        (f'{GOOD} act_type: "INT6"', "act_type of layer 'c' should be one of INT4, INT8, INT16, not 'INT6'"),
+        (f'{GOOD} wts_type: "INT16"', "wts_type of layer 'c' should be one of INT4, INT6, INT7, INT8"),
+        (f"{GOOD} cluster: 3", "cluster of layer 'c'"),
+        (f"{GOOD} is_tensor_quantize: true", "scale_w of 'c': tensor quantization has no weight"),
+    ],
+)  # fmt: skip
+def test_bad_fields(fields: str, message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        parse_record(f'record {{ key: "c" value {{ {fields} }} }}', "amct.txt")
+
+
+def test_fields_of_other_toolkits_are_read(caplog: pytest.LogCaptureFixture) -> None:
+    known = f'{GOOD} channels: 3 op_data_type: "FLOAT32" shift_bit: 0'
+    assert parse_record(f'record {{ key: "c" value {{ {known} }} }}')["c"].scale_w == (1.0,)
+    assert not caplog.text
+    text = f'record {{ key: "c" value {{ {GOOD} skip_fusoin: true }} }}'
+    assert not parse_record(text, "amct.txt")["c"].skip_fusion
+    assert 'no field named "skip_fusoin"' in caplog.text
+
+
+def test_int16_reaches_further() -> None:
+    text = (
+        'record { key: "c" value { scale_d: 1 offset_d: -32768 scale_w: 1 offset_w: 0 act_type: "INT16" } }'
+    )
+    assert parse_record(text)["c"] == LayerRecord(1.0, -32768, (1.0,), "INT16", None)
