@@ -22,7 +22,7 @@ from typing import ClassVar
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.walk import walk_graphs
+from qir.ir.walk import walk_graphs, walk_nodes
 from qir.passes.base import Pass
 from qir.passes.batch_norm.chains import chain_from, make_normalization
 from qir.passes.batch_norm.layers import Layer, absorb, layer_of
@@ -39,11 +39,12 @@ class FuseBn(Pass):
 
     `ops` are the op types that take part beside BatchNormalization: the layers that absorb it (Conv,
     ConvTranspose, Gemm, MatMul) and the arithmetic that is absorbed as well (Add, Sub, Mul, Div). AMCT does
-    `ops=Conv`.
+    `ops=Conv`. Layers named in `skip` absorb nothing.
     """
 
     name: ClassVar[str] = "fuse-bn"
     ops: tuple[str, ...] = (*_LAYERS, *ELEMENTWISE)
+    skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = (*_LAYERS, *ELEMENTWISE)
@@ -53,13 +54,26 @@ class FuseBn(Pass):
                 raise ConfigError(f"fuse-bn does not know the op '{op}'{hint}")
 
     def run(self, graph: Graph, context: Context) -> bool:
-        """Also in subgraphs. Ranks and channels must be known in places: run it after `infer-types`."""
-        return fuse_bn(graph, context.rewrites, self.ops)
+        """Also in subgraphs. Ranks and channels must be known in places: run it after `infer-types`.
+
+        ConfigError when `skip` names a layer that is not in the graph.
+        """
+        for name in self.skip:
+            _check_layer(name, graph)
+        return fuse_bn(graph, context.rewrites, self.ops, self.skip)
 
 
-def fuse_bn(graph: Graph, log: RewriteLog, ops: tuple[str, ...]) -> bool:
+def _check_layer(name: str, graph: Graph) -> None:
+    names = [node.name for node in walk_nodes(graph) if node.op in (*_LAYERS, _NORMALIZATION)]
+    if name not in names:
+        raise ConfigError(
+            f"skip: there is no layer '{name}' that absorbs anything{did_you_mean(name, names)}"
+        )
+
+
+def fuse_bn(graph: Graph, log: RewriteLog, ops: tuple[str, ...], skip: tuple[str, ...] = ()) -> bool:
     """Fuse in `graph` and its subgraphs, in running order; True on change."""
-    fusion = _Fusion(log, ops)
+    fusion = _Fusion(log, ops, skip)
     for inner in walk_graphs(graph):
         for node in inner.nodes:
             if node.graph is not None and node.domain == "":
@@ -71,15 +85,17 @@ def fuse_bn(graph: Graph, log: RewriteLog, ops: tuple[str, ...]) -> bool:
 class _Fusion:
     """One run of the pass: what it may fuse, whether it did, and what stays behind for which reason."""
 
-    def __init__(self, log: RewriteLog, ops: tuple[str, ...]) -> None:
-        self._log, self._ops = log, ops
+    def __init__(self, log: RewriteLog, ops: tuple[str, ...], skip: tuple[str, ...]) -> None:
+        self._log, self._ops, self._skip = log, ops, frozenset(skip)
         self._absorbed = (_NORMALIZATION, *(op for op in ELEMENTWISE if op in ops))
         self._refused: dict[Node, str] = {}
         self.changed = False
 
     def visit(self, node: Node) -> None:
         """Let a layer absorb what follows it. What is absorbed itself has vanished before its turn comes."""
-        if node.op in _LAYERS and node.op in self._ops:
+        if node.name in self._skip:
+            self._leave_followers(node)
+        elif node.op in _LAYERS and node.op in self._ops:
             self._absorb_followers(node)
         elif node.op == _NORMALIZATION:
             self._refused.setdefault(node, _why_alone(node))
@@ -87,6 +103,11 @@ class _Fusion:
                 self._absorb_followers(node)
         elif node.op in self._absorbed:
             self._join(node)
+
+    def _leave_followers(self, node: Node) -> None:
+        follower = self._follower(node.output)
+        if follower is not None:
+            self._refuse(follower, f"{node.op} '{node.name}' is skipped by the user")
 
     def _absorb_followers(self, node: Node) -> None:
         layer = layer_of(node)

@@ -46,7 +46,7 @@ class InsertQuant(Pass):
         if context.rules is None:
             raise PassError("insert-quant needs the rules of a target: pass --target (or Context.rules)")
         _check_options(self, graph, context.rules)
-        _refuse_quantized_models(graph)
+        refuse_quantized_models(graph)
         changed = False
         order = {node: i for i, node in enumerate(graph.nodes)}
         for node in order:
@@ -65,7 +65,7 @@ class InsertQuant(Pass):
             else:
                 context.rewrites.refused(self.name, node.name, reason)
                 changed |= note_float(node, reason)
-        return _note_bodies(graph, context.rules) or changed
+        return note_bodies(graph, context.rules) or changed
 
     def _skipped(self, node: Node) -> str | None:
         if self.ops and node.op not in self.ops:
@@ -119,7 +119,7 @@ def _note(node: Node, rules: TargetRules) -> bool:
     return node.op in rules.notes and note_float(node, rules.notes[node.op])
 
 
-def _note_bodies(graph: Graph, rules: TargetRules) -> bool:
+def note_bodies(graph: Graph, rules: TargetRules) -> bool:
     """Layers in the bodies of If, Loop and Scan stay float; say so at each."""
     changed = False
     for outer in graph.nodes:
@@ -132,7 +132,8 @@ def _note_bodies(graph: Graph, rules: TargetRules) -> bool:
     return changed
 
 
-def _refuse_quantized_models(graph: Graph) -> None:
+def refuse_quantized_models(graph: Graph) -> None:
+    """PassError when the model already computes with integers."""
     for node in walk_nodes(graph):
         if node.op in QUANTIZED_OPS:
             raise PassError(

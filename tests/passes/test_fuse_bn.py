@@ -338,6 +338,8 @@ def test_unknown_ops_are_refused() -> None:
         FuseBn(ops=("Convv",))
     with pytest.raises(ParseError, match="MatMul"):
         parse_pipeline("fuse-bn{ops=Matmul}")
+    with pytest.raises(ConfigError, match="there is no layer 'reluu' that absorbs anything"):
+        FuseBn(skip=("reluu",)).run(chain("Relu", 3), Context())
 
 
 def test_no_batch_norm_no_change() -> None:
