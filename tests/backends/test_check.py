@@ -12,7 +12,7 @@ from nets import Net, many_layers
 from qir.backends.ascend import deploy
 from qir.backends.ascend.check import Finding, check
 from qir.backends.ascend.check.checker import RULES
-from qir.backends.bounds import sum_bounds
+from qir.runtime.bounds import sum_bounds
 from qir.frontends.onnx import read_model, to_model
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType

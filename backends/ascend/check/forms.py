@@ -12,6 +12,7 @@ from qir.backends.ascend.check.structure import (
     QUANT,
     DeployGraph,
     DeployLayer,
+    integer_uses,
     shape_of,
 )
 from qir.ir.node import Node, Use
@@ -95,7 +96,7 @@ def quant_readers(deploy: DeployGraph) -> Iterator[Finding]:
     for node in deploy.of_op(QUANT):
         if not node.output.is_read:
             yield Finding("warning", "structure", node.name, "nothing reads its integers", "remove it")
-        for use in node.output.uses:
+        for use in integer_uses(node.output):
             if not _reads_integers(use):
                 yield _finding(
                     use.node,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qir.backends.ascend.check.finding import Finding
 from qir.backends.ascend.check.structure import DeployGraph, DeployLayer, array_of, number_of
-from qir.backends.bounds import INT32_RANGE, sum_bounds
+from qir.runtime.bounds import INT32_RANGE, sum_bounds
 from qir.runtime.channels import channels_first
 
 _RANGES = {"INT4": (-8, 7), "INT8": (-128, 127), "INT16": (-32768, 32767)}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
-from qir.ir.node import Node, Value
+from qir.ir.node import Node, Use, Value
 from qir.ir.types import QuantSpec
 from qir.ir.walk import walk_nodes
 
@@ -22,6 +22,8 @@ QUANT, DEQUANT, ANTI_QUANT = "AscendQuant", "AscendDequant", "AscendAntiQuant"
 ASCEND_OPS = (QUANT, DEQUANT, ANTI_QUANT)
 INTEGER_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "AveragePool")
 """Ops that Ascend runs on integers between AscendQuant and AscendDequant."""
+MOVING_OPS = ("Pad", "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+"""Ops that may stand between AscendQuant and its layer: they move integers or choose among them."""
 _WEIGHT_AXES = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -54,10 +56,13 @@ class DeployLayer:
     @property
     def weight_spec(self) -> QuantSpec:
         """Where the output channels of the weight lie."""
-        groups = self.node.attributes.get("group", 1) if self.node.op == "ConvTranspose" else 1
-        return QuantSpec(
-            DType.I8, axis=_WEIGHT_AXES[self.node.op], groups=groups if isinstance(groups, int) else 1
-        )
+        axis, groups = _WEIGHT_AXES[self.node.op], 1
+        if self.node.op == "ConvTranspose":
+            found = self.node.attributes.get("group", 1)
+            groups = found if isinstance(found, int) else 1
+        elif self.node.op == "Gemm" and self.node.attributes.get("transB", 0) != 0:
+            axis = 0
+        return QuantSpec(DType.I8, axis=axis, groups=groups)
 
     @property
     def channels(self) -> int | None:
@@ -88,11 +93,24 @@ def read_deploy_graph(graph: Graph) -> DeployGraph:
         _layer(node, use.node)
         for node in nodes
         if node.op == QUANT and node.outputs and node.outputs[0] is not None
-        for use in node.output.uses
+        for use in integer_uses(node.output)
         if use.node.op in INTEGER_OPS and use.index == 0
     ]
     order = {node: i for i, node in enumerate(nodes)}
     return DeployGraph(graph, nodes, tuple(sorted(layers, key=lambda layer: order[layer.node])))
+
+
+def integer_uses(value: Value) -> tuple[Use, ...]:
+    """Who reads integers, looking through the ops that move them."""
+    found: list[Use] = []
+    waiting = [value]
+    while waiting:
+        for use in waiting.pop(0).uses:
+            if use.node.op in MOVING_OPS and use.index == 0:
+                waiting.append(use.node.output)
+            else:
+                found.append(use)
+    return tuple(found)
 
 
 def _layer(quant: Node, node: Node) -> DeployLayer:
