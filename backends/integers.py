@@ -1,20 +1,21 @@
 """Lowers quantized layers to integer arithmetic; the deploy graph and its float twin are two forms of it.
 
     x -> quantize -> Conv, Gemm, … on integers -> dequantize -> y
+    x -> quantize -> restore -> MaxPool or Add in float             (tensor quantization)
 
-A form says how the two steps are written and how integers are stored. Both forms therefore have the same
+A form says how these steps are written and how integers are stored. Both forms therefore have the same
 structure node by node, which is why one predicts the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from qir.backends.layers import Operand, QuantizedLayer, read_layers
+from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor, read_layers, read_tensors
 from qir.frontends.onnx.metadata import DOC_STRING, SPARSE_ATTRIBUTES
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
@@ -31,13 +32,22 @@ _CONTENT = (DOC_STRING, SPARSE_ATTRIBUTES)  # these stand for fields of the file
 class IntegerForm:
     """How integer arithmetic is written.
 
-    `store` turns integers into what the file holds; `quantize(graph, layer name, x, params, before)` returns
-    the quantized value; `dequantize(graph, layer, result, before)` adds a node that reads `result`.
+    `store` gives what the file holds of a constant operand; `quantize(graph, layer name, x, params, before)`
+    returns the quantized value and `restore(graph, tensor, quantized)` the float value made of it again;
+    `dequantize(graph, layer, result, before)` adds nodes of which the first reads `result`.
     """
 
-    store: Callable[[Array], Array]
+    store: Callable[[Operand], Array]
     quantize: Callable[[Graph, str, Value, QuantParams, Node], Value]
-    dequantize: Callable[[Graph, QuantizedLayer, Value, Node | None], Node]
+    restore: Callable[[Graph, QuantizedTensor, Value], Value]
+    dequantize: Callable[[Graph, QuantizedLayer, Value, Node | None], Chain]
+
+
+class Chain(NamedTuple):
+    """Nodes one behind the other, by the ends (the same node where there is one)."""
+
+    first: Node
+    last: Node
 
 
 def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
@@ -46,7 +56,7 @@ def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
     BackendError when the graph is not completely quantized, see `read_layers`.
     """
     lowered = graph.clone()
-    layers = read_layers(lowered)
+    layers, tensors = read_layers(lowered), read_tensors(lowered)
     nodes = lowered.nodes
     following = dict(zip(nodes, (*nodes[1:], None), strict=True))
     for layer in layers:
@@ -56,7 +66,7 @@ def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
         for operand in (layer.weight, layer.bias):
             if operand is not None:
                 operand.reader.set_input(operand.index, constants.get(operand, form.store))
-    _quantize_activations(lowered, layers, form)
+    _quantize_activations(lowered, layers, tensors, form)
     for node in lowered.nodes:
         if is_quant(node):
             lowered.erase(node)
@@ -66,30 +76,41 @@ def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
 
 
 def _dequantize(graph: Graph, layer: QuantizedLayer, form: IntegerForm, before: Node | None) -> None:
-    """Put the dequantizing node behind the layer; it takes the name of a result that the graph returns."""
+    """Put dequantizing nodes behind the layer; they take the name of a result that the graph returns."""
     result, was_output = layer.last.output, layer.last.output.is_output
     kind = result.type
-    node = form.dequantize(graph, layer, result, before)
-    node.output.type = kind
-    graph.replace(result, node.output)
-    node.set_input(0, result)
+    chain = form.dequantize(graph, layer, result, before)
+    chain.last.output.type = kind
+    graph.replace(result, chain.last.output)
+    chain.first.set_input(0, result)
     if was_output:
         graph.rename(result, graph.unique_value_name(f"{layer.last.name}_output0"))
 
 
-def _quantize_activations(graph: Graph, layers: tuple[QuantizedLayer, ...], form: IntegerForm) -> None:
-    """One step for each (value, parameters), where the first quant stood, named after its first layer."""
+def _quantize_activations(
+    graph: Graph,
+    layers: Sequence[QuantizedLayer],
+    tensors: Sequence[QuantizedTensor],
+    form: IntegerForm,
+) -> None:
+    """One step for each (value, parameters), where the first quant stood, named after its first reader."""
     made: dict[tuple[Value, float, int, str], Value] = {}
-    for layer in layers:
-        quant, params = layer.node.inputs[0], layer.activation
+    place = {node: i for i, node in enumerate(graph.nodes)}
+    readers: list[QuantizedLayer | QuantizedTensor] = [*layers, *tensors]
+    for reader in sorted(readers, key=lambda reader: place[reader.node]):
+        node, index, params = reader.node, reader.index, reader.activation
+        quant = node.inputs[index]
         assert quant is not None
         assert quant.producer is not None
         source = quant.producer.inputs[0]
         assert source is not None
         key = (source, params.scale[0], params.zero_point[0], params.spec.qtype.value)
         if key not in made:
-            made[key] = form.quantize(graph, layer.name, source, params, quant.producer)
-        layer.node.set_input(0, made[key])
+            made[key] = form.quantize(graph, node.name, source, params, quant.producer)
+        value = made[key]
+        node.set_input(
+            index, value if isinstance(reader, QuantizedLayer) else form.restore(graph, reader, value)
+        )
 
 
 class StoredConstants:
@@ -99,12 +120,11 @@ class StoredConstants:
         self._graph = graph
         self._made: dict[tuple[Value, QuantParams], Value] = {}
 
-    def get(self, operand: Operand, store: Callable[[Array], Array]) -> Value:
+    def get(self, operand: Operand, store: Callable[[Operand], Array]) -> Value:
         """The stored constant of an operand."""
         key = (operand.value, operand.params)
         if key not in self._made:
-            data = store(operand.integers())
-            self._made[key] = self._graph.constant(data, operand.value.name)
+            self._made[key] = self._graph.constant(store(operand), operand.value.name)
         return self._made[key]
 
     def finish(self) -> None:

@@ -13,7 +13,14 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import bias_add, is_quant, operand_precision, quantized_layers, unquantized
+from qir.ir.quants import (
+    bias_add,
+    is_quant,
+    operand_precision,
+    quantized_layers,
+    quantized_tensors,
+    unquantized,
+)
 from qir.ir.types import QuantParams, QuantSpec
 from qir.ir.walk import walk_nodes
 from qir.runtime.weights import quantize
@@ -39,7 +46,8 @@ class QuantizedLayer:
     """One layer that runs in integers.
 
     `node` reads its activation, quantized by `activation`, as input 0. `last` is the node whose result is
-    dequantized: the Add of the bias behind a MatMul, otherwise `node` itself.
+    dequantized: the Add of the bias behind a MatMul, otherwise `node` itself. `dtype` is the float type of
+    the model there: F32 or F16.
     """
 
     node: Node
@@ -47,6 +55,7 @@ class QuantizedLayer:
     activation: QuantParams
     weight: Operand | None
     bias: Operand | None
+    dtype: DType
 
     @property
     def name(self) -> str:
@@ -54,10 +63,29 @@ class QuantizedLayer:
         return self.node.name
 
     @property
+    def index(self) -> int:
+        """The input where the activation stands."""
+        return 0
+
+    @property
     def dequant_scale(self) -> npt.NDArray[np.float32]:
         """float32(scale_x * scale_w[c]): what one step of the integer result is worth, [C] or [1]."""
         scale = self.activation.scale_array()
         return scale if self.weight is None else scale * self.weight.params.scale_array()
+
+
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """Input `index` of a `node` that computes in float; its value travels as integers under `activation`."""
+
+    node: Node
+    index: int
+    activation: QuantParams
+
+    @property
+    def name(self) -> str:
+        """`layer:index`, as AMCT's records call it."""
+        return f"{self.node.name}:{self.index}"
 
 
 def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
@@ -68,7 +96,7 @@ def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
     """
     check_closed(graph)
     layers = tuple(_read(node) for node in quantized_layers(graph) if node.op in RULES.ops)
-    known = {(layer.node, 0) for layer in layers}
+    known = {(layer.node, 0) for layer in layers} | {(t.node, t.index) for t in read_tensors(graph)}
     for layer in layers:
         known |= {(o.reader, o.index) for o in (layer.weight, layer.bias) if o is not None}
     for node in walk_nodes(graph):
@@ -84,6 +112,29 @@ def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
                 "insert quants with insert-quant, or write form 'qdq'"
             )
     return layers
+
+
+def read_tensors(graph: Graph) -> tuple[QuantizedTensor, ...]:
+    """The inputs of MaxPool and Add that travel as integers, in running order; open ones are left out.
+
+    BackendError for other integers than INT8 and for inputs that the target does not take so.
+    """
+    found: list[QuantizedTensor] = []
+    for node, index in quantized_tensors(graph):
+        params = operand_precision(node, index)
+        if not isinstance(params, QuantParams):
+            continue
+        reason = _tensor_reason(node, index, params)
+        if reason is not None:
+            raise BackendError(f"input {index} of '{node.name}' ({node.op}) cannot be quantized: {reason}")
+        found.append(QuantizedTensor(node, index, params))
+    return tuple(found)
+
+
+def _tensor_reason(node: Node, index: int, params: QuantParams) -> str | None:
+    if params.spec.qtype is not DType.I8 or len(params.scale) != 1:
+        return f"it is {params.spec.qtype.value} with {len(params.scale)} scales; Ascend needs i8 with one"
+    return RULES.tensors[node.op](node, index)
 
 
 def check_closed(graph: Graph) -> None:
@@ -119,7 +170,18 @@ def _read(node: Node) -> QuantizedLayer:
         raise BackendError(
             f"the input of layer '{node.name}' has {len(activation.scale)} scales; this target needs one"
         )
-    return QuantizedLayer(node, add or node, activation, weight, bias)
+    return QuantizedLayer(node, add or node, activation, weight, bias, _float_type(node))
+
+
+def _float_type(node: Node) -> DType:
+    """The element type of the layer's float form; F32 where no type says, BackendError for other types."""
+    known = (value.tensor.dtype for value in node.inputs if value is not None)
+    dtype = next((dtype for dtype in known if dtype is not None), DType.F32)
+    if dtype not in (DType.F32, DType.F16):
+        raise BackendError(
+            f"layer '{node.name}' ({node.op}) is {dtype.value}; Ascend quantizes float32 and float16 only"
+        )
+    return dtype
 
 
 def _operand(reader: Node, index: int, role: str) -> Operand:

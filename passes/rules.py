@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from qir.ir.node import Node
 from qir.ir.types import QuantSpec
 
 Role = Literal["activation", "weight", "bias"]
+Refusal = Callable[[Node], str | None]
+"""Why a node cannot have something (a sentence), or None when it can."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,17 @@ class OperandRule:
 
 @dataclass(frozen=True)
 class OpRule:
-    """How one op is quantized. `refuse(node)` is the reason why this node must stay in float, or None."""
+    """How one op is quantized.
+
+    `refuse` says why a node must stay in float, `refuse_int16` why its input cannot be INT16, and
+    `refuse_int4` why its weight cannot be INT4; the last two are None for an op that never has that form.
+    """
 
     op: str
     operands: tuple[OperandRule, ...]
-    refuse: Callable[[Node], str | None]
+    refuse: Refusal
+    refuse_int16: Refusal | None = None
+    refuse_int4: Refusal | None = None
 
     def operand(self, role: Role) -> OperandRule | None:
         """The first operand in that role, if the op has one."""
@@ -39,8 +47,13 @@ class OpRule:
 
 @dataclass(frozen=True)
 class TargetRules:
-    """What a target can quantize: a rule per op, and why it never quantizes other ops (`notes`)."""
+    """What a target can quantize: a rule per op, and why it never quantizes other ops (`notes`).
+
+    `tensors` has the ops that compute in float but may read an input as integers (tensor quantization):
+    `tensors[op](node, i)` is the reason why input `i` of a node cannot be read so, or None.
+    """
 
     name: str
     ops: Mapping[str, OpRule]
     notes: Mapping[str, str]
+    tensors: Mapping[str, Callable[[Node, int], str | None]] = field(default_factory=dict)

@@ -1,30 +1,36 @@
 """The Ascend deploy graph: int8 weights, int32 bias, AscendQuant before and AscendDequant behind each layer.
 
-The two ops stand in the default domain, as ATC expects; no opset import is added and the opset stays. The
-zero point of the activation is an attribute of AscendQuant only: the compiler folds it into bias and padding,
-so folding it here would fold it twice. Source: the deploy models that AMCT writes.
+INT4 weights are packed in pairs along the input channels. A tensor that only travels as integers is restored
+by AscendAntiQuant. These ops stand in the default domain, as ATC expects; no opset import is added and the
+opset stays. The zero point of the activation is an attribute of AscendQuant only: the compiler folds it into
+bias and padding, so folding it here would fold it twice. Source: the deploy models that AMCT writes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qir.backends.integers import IntegerForm, lower_integers
-from qir.backends.layers import QuantizedLayer
+from qir.backends.ascend.rules import channel_axis
+from qir.backends.integers import Chain, IntegerForm, lower_integers
+from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.types import QuantParams, TensorType
+from qir.runtime.int4 import pack_int4
 
-_FLOAT_RESULT = 0  # AscendDequant.dtype: GE's DT_FLOAT
+RESULT_TYPES: Mapping[DType, int] = MappingProxyType({DType.F32: 0, DType.F16: 1})
+"""Float type -> AscendDequant.dtype: GE's DT_FLOAT and DT_FLOAT16."""
 
 
 def lower(graph: Graph) -> Graph:
     """The deploy graph of a completely quantized graph; BackendError otherwise."""
-    return lower_integers(graph, IntegerForm(_store, _quantize, _dequantize))
+    return lower_integers(graph, IntegerForm(_store, _quantize, _restore, _dequantize))
 
 
 def packed_scale(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
@@ -37,8 +43,11 @@ def destination(params: QuantParams) -> str:
     return f"INT{params.spec.qtype.bits}"
 
 
-def _store(integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return integers
+def _store(operand: Operand) -> npt.NDArray[Any]:
+    integers = operand.integers()
+    if operand.params.spec.qtype is not DType.I4:
+        return integers
+    return pack_int4(integers, channel_axis(operand.reader.op))
 
 
 def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, before: Node) -> Value:
@@ -60,16 +69,35 @@ def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, befor
     return node.output
 
 
-def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node | None) -> Node:
+def _restore(graph: Graph, tensor: QuantizedTensor, quantized: Value) -> Value:
+    name = graph.unique_node_name(f"{tensor.node.name}.anti_quant")
+    node = graph.add(
+        "AscendAntiQuant",
+        [quantized],
+        name=name,
+        outputs=[graph.unique_value_name(f"{name}.output0")],
+        types=[TensorType(DType.F32, quantized.tensor.shape)],
+        attributes={
+            "scale": tensor.activation.scale[0],
+            "offset": float(tensor.activation.zero_point[0]),
+            "dst_type": destination(tensor.activation),
+        },
+        before=tensor.node,
+    )
+    return node.output
+
+
+def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node | None) -> Chain:
     name = graph.unique_node_name(f"{layer.name}.dequant")
     for node in {layer.node: None, layer.last: None}:
         node.output.type = TensorType(DType.I32, node.output.tensor.shape)
     param = graph.constant(packed_scale(layer.dequant_scale), f"{name}.param")
-    return graph.add(
+    dequant = graph.add(
         "AscendDequant",
         [result, param],
         name=name,
         outputs=[graph.unique_value_name(f"{name}.output0")],
-        attributes={"dtype": _FLOAT_RESULT},
+        attributes={"dtype": RESULT_TYPES[layer.dtype]},
         before=before,
     )
+    return Chain(dequant, dequant)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 
+from qir.backends.ascend.deploy import RESULT_TYPES
+from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 
@@ -21,13 +23,14 @@ def quant_info(quantized: Graph, deploy: Graph, name: str) -> str:
     origins = {node.name: _original_names(node) for node in quantized.nodes}
     ops: list[Json] = []
     for number, node in enumerate(deploy.nodes):
-        added = node.op in ("AscendQuant", "AscendDequant")
+        added = node.op in ("AscendQuant", "AscendDequant", "AscendAntiQuant")
         op: dict[str, Json] = {"name": node.name, "type": node.op, "id": number, "input": _inputs(node)}
         op["attr"] = [_names([] if added else origins.get(node.name, [node.name]))]
         if node.op == "AscendDequant":
             layer = node.inputs[0].producer if node.inputs[0] is not None else None
             assert layer is not None
-            op["output_desc"] = [_output(origins[layer.name][-1])]
+            kind = "DT_FLOAT16" if node.attributes["dtype"] == RESULT_TYPES[DType.F16] else "DT_FLOAT"
+            op["output_desc"] = [_output(origins[layer.name][-1], kind)]
         ops.append(op)
     return json.dumps({"name": name, "graph": [{"op": ops}]}, indent=2, ensure_ascii=False) + "\n"
 
@@ -51,11 +54,11 @@ def _names(names: list[str]) -> Json:
     return {"key": "_datadump_original_op_names", "value": {"list": {"val_type": _STRINGS, "s": strings}}}
 
 
-def _output(origin: str) -> Json:
+def _output(origin: str, kind: str) -> Json:
     return {
         "attr": [
             {"key": "_datadump_origin_format", "value": {"s": "NCHW"}},
-            {"key": "_datadump_data_type", "value": {"s": "DT_FLOAT"}},
+            {"key": "_datadump_data_type", "value": {"s": kind}},
             {"key": "_datadump_origin_output_index", "value": {"i": 0}},
             {"key": "_datadump_origin_name", "value": {"s": origin}},
         ]

@@ -14,8 +14,9 @@ import numpy as np
 from google.protobuf import text_encoding
 
 from qir.backends.ascend.deploy import destination
-from qir.backends.layers import QuantizedLayer, read_layers
+from qir.backends.layers import QuantizedLayer, read_layers, read_tensors
 from qir.ir.graph import Graph
+from qir.ir.types import QuantParams
 
 BALANCE_FACTOR = "qir.balance_factor"
 """Metadata key of a layer whose input is divided by one factor per channel: these, a JSON list."""
@@ -44,8 +45,23 @@ class LayerRecord:
 
 
 def records(graph: Graph) -> dict[str, LayerRecord]:
-    """Layer name -> record, in running order; BackendError when the graph is not completely quantized."""
-    return {layer.name: _of_layer(layer) for layer in read_layers(graph)}
+    """Key -> record: layers in running order, then tensors (`layer:input`).
+
+    BackendError when the graph is not completely quantized.
+    """
+    layers = {layer.name: _of_layer(layer) for layer in read_layers(graph)}
+    return layers | {tensor.name: _of_tensor(tensor.activation) for tensor in read_tensors(graph)}
+
+
+def _of_tensor(params: QuantParams) -> LayerRecord:
+    return LayerRecord(
+        params.scale[0],
+        params.zero_point[0],
+        (),
+        destination(params),
+        wts_type=None,
+        is_tensor_quantize=True,
+    )
 
 
 def _of_layer(layer: QuantizedLayer) -> LayerRecord:

@@ -1,7 +1,9 @@
-"""What Ascend runs in INT8, op by op, and the reason why a given node must stay in float.
+"""What Ascend runs in integers, op by op, and the reason why a given node must stay in float.
 
 Weights are symmetric: per output channel for Conv and ConvTranspose, per tensor for Gemm and MatMul.
-Activations are asymmetric and per tensor, but symmetric for 3-D convolutions. The restrictions are AMCT's.
+Activations are asymmetric and per tensor, but symmetric for 3-D convolutions. INT8 is the rule; Conv,
+ConvTranspose and Gemm also take INT16 inputs, and all layers INT4 weights. Layers of float32 and of float16
+models are quantized alike. The restrictions are AMCT's.
 """
 
 from __future__ import annotations
@@ -10,8 +12,11 @@ from collections.abc import Callable
 
 from qir.ir.dtypes import DType
 from qir.ir.node import Node, Value
+from qir.ir.quants import unquantized
 from qir.ir.types import QuantSpec
 from qir.passes.rules import OperandRule, OpRule, TargetRules
+
+_FLOATS = (DType.F32, DType.F16)
 
 
 def _activation(node: Node) -> QuantSpec:
@@ -48,15 +53,19 @@ def _number(node: Node, name: str, default: float) -> float:
     return float(found) if isinstance(found, (int, float)) else default
 
 
+def _type_reason(value: Value, what: str) -> str | None:
+    if value.tensor.dtype not in (*_FLOATS, None):
+        return f"its {what} is {value.tensor.dtype.value}; only float32 and float16 layers are quantized"
+    return None
+
+
 def _constant_reason(value: Value | None, role: str) -> str | None:
-    """Why `value` cannot be stored as integers, or None when it is a float32 constant."""
+    """Why `value` cannot be stored as integers, or None when it is a float constant."""
     if value is None:
         return f"it has no {role}"
     if value.constant is None:
         return f"its {role} '{value.name}' is computed at run time; only constants can be stored as integers"
-    if value.constant.dtype is not DType.F32:
-        return f"its {role} '{value.name}' is {value.constant.dtype.value}; only float32 layers are quantized"
-    return None
+    return _type_reason(value, f"{role} '{value.name}'")
 
 
 def _activation_reason(node: Node) -> str | None:
@@ -65,23 +74,36 @@ def _activation_reason(node: Node) -> str | None:
         return "it has no data input"
     if value.constant is not None:
         return f"its data input '{value.name}' is a constant; there is nothing to calibrate"
-    if value.tensor.dtype not in (DType.F32, None):
-        return (
-            f"its data input '{value.name}' is {value.tensor.dtype.value}; only float32 layers are quantized"
-        )
-    return None
+    return _type_reason(value, f"data input '{value.name}'")
 
 
-def _bias_reason(node: Node) -> str | None:
-    return None if node.input(2) is None else _constant_reason(node.input(2), "bias")
+def _operands_reason(node: Node) -> str | None:
+    """Why the operands of Conv, ConvTranspose, Gemm or MatMul cannot be quantized, or None."""
+    bias = node.input(2)
+    reason = (
+        _activation_reason(node)
+        or _constant_reason(node.input(1), "weight")
+        or (None if bias is None else _constant_reason(bias, "bias"))
+    )
+    found = [v.tensor.dtype for v in node.inputs if v is not None and v.tensor.dtype is not None]
+    kinds = tuple(dict.fromkeys(kind.value for kind in found))
+    if reason is None and len(kinds) > 1:
+        return f"its operands are of different types: {' and '.join(kinds)}"
+    return reason
+
+
+def _weight_shape(value: Value | None) -> tuple[int, ...]:
+    """The shape of a constant, quantized or not; no dimensions for anything else."""
+    constant = None if value is None else unquantized(value).constant
+    return () if constant is None else constant.shape
 
 
 def _rank(value: Value | None) -> int:
-    return -1 if value is None or value.constant is None else len(value.constant.shape)
+    return len(_weight_shape(value))
 
 
 def _refuse_conv(node: Node) -> str | None:
-    reason = _activation_reason(node) or _constant_reason(node.input(1), "weight") or _bias_reason(node)
+    reason = _operands_reason(node)
     if reason is not None:
         return reason
     rank, dilations = _rank(node.input(1)), _ints(node, "dilations")
@@ -93,7 +115,7 @@ def _refuse_conv(node: Node) -> str | None:
 
 
 def _refuse_conv_transpose(node: Node) -> str | None:
-    reason = _activation_reason(node) or _constant_reason(node.input(1), "weight") or _bias_reason(node)
+    reason = _operands_reason(node)
     if reason is not None:
         return reason
     rank, dilations = _rank(node.input(1)), _ints(node, "dilations")
@@ -109,7 +131,7 @@ def _refuse_conv_transpose(node: Node) -> str | None:
 def _refuse_gemm(node: Node) -> str | None:
     if int_attribute(node, "transA", 0):
         return "it has transA=1; Ascend quantizes Gemm with a plain data input only"
-    reason = _activation_reason(node) or _constant_reason(node.input(1), "weight") or _bias_reason(node)
+    reason = _operands_reason(node)
     if reason is not None:
         return reason
     weight, bias = node.input(1), node.input(2)
@@ -128,7 +150,7 @@ def _refuse_matmul(node: Node) -> str | None:
         return "both of its operands are computed at run time; Ascend quantizes MatMul by a constant only"
     if left is not None and left.constant is not None:
         return "its constant is the left operand; Ascend quantizes MatMul with the constant on the right only"
-    reason = _activation_reason(node) or _constant_reason(right, "weight")
+    reason = _operands_reason(node)
     if reason is None and _rank(right) != 2:
         return f"its weight has {_rank(right)} dimensions; Ascend needs 2"
     return reason
@@ -138,17 +160,61 @@ def _refuse_average_pool(node: Node) -> str | None:
     reason = _activation_reason(node)
     if reason is not None:
         return reason
-    if (
-        node.output.tensor.dtype is None
-        and node.inputs[0] is not None
-        and node.inputs[0].tensor.dtype is None
-    ):
+    source = node.input(0)
+    kind = None if source is None else source.tensor.dtype or node.output.tensor.dtype
+    if kind is None:
         return "its element type is unknown; run infer-types before insert-quant"
+    if kind is not DType.F32:
+        return f"it pools {kind.value}; Ascend quantizes pooling of float32 only"
     size = len(_ints(node, "kernel_shape"))
     if size != 2:
         return f"it pools over {size} spatial dimensions; Ascend quantizes pooling over 2 only"
     if any(d != 1 for d in _ints(node, "dilations")):
         return "it is dilated; Ascend quantizes plain pooling only"
+    return None
+
+
+def _int16_conv(node: Node) -> str | None:
+    spatial = _rank(node.input(1)) - 2
+    if spatial > 2:
+        return f"it convolves over {spatial} spatial dimensions; Ascend takes INT16 inputs over 1 or 2 only"
+    return None
+
+
+def _int16_gemm(node: Node) -> str | None:
+    return (
+        "it has no bias; Ascend takes INT16 inputs of a Gemm with bias only"
+        if node.input(2) is None
+        else None
+    )
+
+
+def _int4(node: Node) -> str | None:
+    """INT4 weights are packed in pairs along the input channels, so there must be an even number of them."""
+    groups = int_attribute(node, "group", 1)
+    if groups > 1:
+        return f"it has {groups} groups; Ascend packs INT4 weights of layers without groups only"
+    shape = _weight_shape(node.input(1))
+    channels = shape[channel_axis(node.op)] if len(shape) > 1 else 0
+    return f"it has {channels} input channels; Ascend packs INT4 weights in pairs" if channels % 2 else None
+
+
+def channel_axis(op: str) -> int:
+    """The axis of the input channels in the weight of an op, along which INT4 weights are packed."""
+    return 1 if op == "Conv" else 0
+
+
+def _tensor(node: Node, index: int) -> str | None:
+    """Why input `index` of a MaxPool or Add cannot travel as integers."""
+    value = node.input(index)
+    if value is None or index > (0 if node.op == "MaxPool" else 1):
+        return f"{node.op} has no data input {index}"
+    if value.constant is not None:
+        return f"its input '{value.name}' is a constant; there is nothing to calibrate"
+    if value.tensor.dtype not in (DType.F32, None):
+        return (
+            f"its input '{value.name}' is {value.tensor.dtype.value}; Ascend quantizes float32 tensors only"
+        )
     return None
 
 
@@ -174,10 +240,10 @@ RULES = TargetRules(
     ops={
         rule.op: rule
         for rule in (
-            OpRule("Conv", _THREE, _refuse_conv),
-            OpRule("ConvTranspose", _THREE, _refuse_conv_transpose),
-            OpRule("Gemm", _THREE, _refuse_gemm),
-            OpRule("MatMul", _MATMUL, _refuse_matmul),
+            OpRule("Conv", _THREE, _refuse_conv, _int16_conv, _int4),
+            OpRule("ConvTranspose", _THREE, _refuse_conv_transpose, _int16_conv, _int4),
+            OpRule("Gemm", _THREE, _refuse_gemm, _int16_gemm, _int4),
+            OpRule("MatMul", _MATMUL, _refuse_matmul, refuse_int4=_int4),
             OpRule("AveragePool", (_operand("activation", 0),), _refuse_average_pool),
         )
     },
@@ -193,5 +259,6 @@ RULES = TargetRules(
         "Attention": "Ascend has no INT8 form of attention whose operands are computed at run time",
         "GlobalAveragePool": "Ascend quantizes AveragePool, not global pooling",
     },
+    tensors={"MaxPool": _tensor, "Add": _tensor},
 )
 """The rules of the Ascend target."""

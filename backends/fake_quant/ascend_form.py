@@ -1,7 +1,10 @@
 """The form `ascend` of the fake-quant graph: the deploy graph's arithmetic in plain float ops.
 
-    AscendQuant   -> Mul(1/scale) Round Add(offset) Clip(qmin, qmax) Sub(offset)
-    AscendDequant -> Mul(scale_x * scale_w)
+    AscendQuant     -> Mul(1/scale) Round Add(offset) Clip(qmin, qmax) Sub(offset)
+    AscendDequant   -> Mul(scale_x * scale_w)
+    AscendAntiQuant -> Mul(scale)
+
+A layer of a float16 model computes in float32 too, between Cast nodes in front and behind.
 
 Weights and biases hold their integers as float32, so the layer sums integers: exactly, as long as every
 partial sum stays below 2^24. The result then equals the deploy graph's to the bit. Source: the fake-quant
@@ -14,14 +17,17 @@ float32 for every |x| < 2^22, and what lies beyond is clipped anyway; and Clip t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx import TensorProto
 
-from qir.backends.integers import IntegerForm, lower_integers
-from qir.backends.layers import QuantizedLayer
+from qir.backends.integers import Chain, IntegerForm, lower_integers
+from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor
 from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Attribute, Node, Value
 from qir.ir.types import QuantParams, TensorType
@@ -32,18 +38,21 @@ _HALF_EVEN = np.float32(1.5 * 2**23)
 
 def lower(graph: Graph) -> Graph:
     """The fake-quant graph of a completely quantized graph; BackendError otherwise."""
-    return lower_integers(graph, IntegerForm(_store, _quantize, _dequantize))
+    return lower_integers(graph, IntegerForm(_store, _quantize, _restore, _dequantize))
 
 
-def _store(integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return integers.astype(np.float32)
+def _store(operand: Operand) -> npt.NDArray[Any]:
+    return operand.integers().astype(np.float32)
 
 
 def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, before: Node) -> Value:
-    chain = _Chain(graph, graph.unique_node_name(f"{layer}.quant.fakequant"), value.tensor, before)
+    prefix = graph.unique_node_name(f"{layer}.quant.fakequant")
+    chain = _Chain(graph, prefix, _float32(value.tensor), before)
     qmin, qmax = params.spec.qtype.integer_range
     scale = chain.scalar("scale", np.float32(1) / np.float32(params.scale[0]))
     offset = chain.scalar("offset", np.float32(params.zero_point[0]))
+    if value.tensor.dtype is DType.F16:
+        value = chain.add("Cast", "cast", [value], {"to": TensorProto.FLOAT})
     x = chain.add("Mul", "mul", [value, scale])
     if graph.opsets.get("", _ROUND_SINCE) >= _ROUND_SINCE:
         x = chain.add("Round", "round", [x])
@@ -59,7 +68,14 @@ def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, befor
     return chain.add("Sub", "sub", [x, offset])
 
 
-def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node | None) -> Node:
+def _restore(graph: Graph, tensor: QuantizedTensor, quantized: Value) -> Value:
+    name = graph.unique_node_name(f"{tensor.node.name}.anti_quant.fake_antiquant")
+    chain = _Chain(graph, name, quantized.tensor, tensor.node)
+    scale = chain.scalar("scale", np.float32(tensor.activation.scale[0]))
+    return chain.add("Mul", "mul", [quantized, scale])
+
+
+def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node | None) -> Chain:
     scale = layer.dequant_scale
     shape = result.tensor.shape
     if layer.weight is not None and layer.weight.params.spec.axis is not None:
@@ -67,8 +83,18 @@ def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node
         scale = scale.reshape(1, -1, *[1] * (len(layer.weight.value.constant.shape) - 2))
     elif layer.node.op != "MatMul" or (shape is not None and len(shape) > 1):
         scale = scale.reshape(1, -1)  # a vector times a matrix is a vector and must stay one
+    for node in (layer.node, layer.last):
+        node.output.type = _float32(node.output.tensor)
     chain = _Chain(graph, f"{layer.name}.fakedequant", result.tensor, before)
-    return chain.node("Mul", "mul", [result, chain.constant("dqscale", scale)])
+    first = chain.node("Mul", "mul", [result, chain.constant("dqscale", scale)])
+    if layer.dtype is DType.F32:
+        return Chain(first, first)
+    return Chain(first, chain.node("Cast", "cast", [first.output], {"to": TensorProto.FLOAT16}))
+
+
+def _float32(kind: TensorType) -> TensorType:
+    """The type of what is float16 in the model and computed in float32 here."""
+    return replace(kind, dtype=DType.F32) if kind.dtype is DType.F16 else kind
 
 
 class _Chain:

@@ -6,16 +6,20 @@
 
 Weights of a grouped ConvTranspose, [Cin, Cout/groups, k…], have Cout scales but no axis of Cout entries: they
 are stored Cout-first, dequantized along axis 0 and brought back by Reshape and Transpose.
+
+INT4 weights are stored one in an int8: the numbers are the same, and any runtime of opset 13 can read them.
+Layers of float16 models compute in float32 between Cast nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qir.backends.fake_quant.half import cast, widen_layers
 from qir.backends.integers import StoredConstants, drop_own_metadata
 from qir.backends.layers import Operand, check_closed
 from qir.ir.constant import Constant
@@ -31,6 +35,7 @@ PER_CHANNEL_SINCE = 13
 SHORT_SINCE = 21
 """The opset in which QuantizeLinear learned 16-bit integers."""
 _TYPES = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)
+_WEIGHT_TYPES = (*_TYPES, DType.I4)
 
 
 def needed_opset(graph: Graph) -> int:
@@ -47,9 +52,10 @@ def lower(graph: Graph) -> Graph:
     check_closed(graph)
     lowered = graph.clone()
     constants = StoredConstants(lowered)
+    widened = widen_layers(lowered)
     for node in lowered.nodes:
         if is_quant(node):
-            _lower_quant(lowered, node, constants)
+            _lower_quant(lowered, node, constants, widened)
     constants.finish()
     drop_own_metadata(lowered)
     return lowered
@@ -58,15 +64,16 @@ def lower(graph: Graph) -> Graph:
 def _params(node: Node) -> QuantParams:
     params = node.output.tensor.quant
     assert isinstance(params, QuantParams)  # check_closed has looked
-    if params.spec.qtype not in _TYPES:
+    types = _TYPES if node.inputs[0] is None or node.inputs[0].constant is None else _WEIGHT_TYPES
+    if params.spec.qtype not in types:
         raise BackendError(
             f"quant '{node.name}' asks for {params.spec.qtype.value}, which form 'qdq' does not write; "
-            f"it writes {', '.join(t.value for t in _TYPES)}"
+            f"it writes {', '.join(t.value for t in types)}"
         )
     return params
 
 
-def _lower_quant(graph: Graph, node: Node, constants: StoredConstants) -> None:
+def _lower_quant(graph: Graph, node: Node, constants: StoredConstants, widened: Set[Node]) -> None:
     params, source = _params(node), node.inputs[0]
     assert source is not None
     if source.constant is None:
@@ -75,11 +82,19 @@ def _lower_quant(graph: Graph, node: Node, constants: StoredConstants) -> None:
         result = _activation(graph, node, layer, source, params)
     else:
         result = _constant(graph, node, source, params, constants)
+    if source.tensor.dtype is DType.F16:
+        for reader, index in node.output.uses:
+            if reader in widened:
+                reader.set_input(index, result)
+        if node.output.is_read:
+            result = cast(graph, result, DType.F16, before=node)
     graph.replace(node.output, result)
     graph.erase(node)
 
 
 def _activation(graph: Graph, node: Node, layer: str, source: Value, params: QuantParams) -> Value:
+    if source.tensor.dtype is DType.F16:
+        source = cast(graph, source, DType.F32, before=node)
     factors = _factors(graph, f"{layer}.quantize", params)
     kind = TensorType(params.spec.qtype, source.tensor.shape)
     stored = _add(graph, node, "QuantizeLinear", f"{layer}.quantize", [source, *factors], kind, params)
@@ -94,18 +109,22 @@ def _constant(
     assert source.constant is not None
     operand, shape = Operand(node, 0, source, params), source.constant.shape
     name = f"{source.name}.dequantize"
-    grouped = params.spec.groups > 1
-    stored = constants.get(operand, lambda q: _output_first(q, params.spec.groups) if grouped else q)
+    stored = constants.get(operand, _store)
     factors = _factors(graph, name, params)
-    kind = TensorType(source.tensor.dtype, stored.tensor.shape)
+    kind = TensorType(DType.F32, stored.tensor.shape)
     result = _add(graph, node, "DequantizeLinear", name, [stored, *factors], kind, params)
-    return _input_first(graph, node, result, shape, params.spec.groups) if grouped else result
+    groups = params.spec.groups
+    return _input_first(graph, node, result, shape, groups) if groups > 1 else result
+
+
+def _store(operand: Operand) -> npt.NDArray[Any]:
+    groups = operand.params.spec.groups
+    return _output_first(operand.integers(), groups) if groups > 1 else operand.integers()
 
 
 def _factors(graph: Graph, prefix: str, params: QuantParams) -> list[Value]:
     """Scale and zero point: scalars, or vectors along the channel axis."""
-    kind = params.spec.qtype.numpy
-    assert kind is not None  # _TYPES are all known to numpy
+    kind = params.spec.qtype.numpy or np.dtype(np.int8)  # INT4 is stored as int8
     scale, zero = params.scale_array(), params.zero_point_array().astype(kind)
     if params.spec.axis is None:
         scale, zero = scale.reshape(()), zero.reshape(())

@@ -31,6 +31,7 @@ from qir.ir.quants import (
     operand_precision,
     quant_of,
     quantized_layers,
+    quantized_tensors,
     unquantized,
 )
 from qir.ir.types import (
@@ -93,6 +94,7 @@ __all__ = [
     "print_type",
     "quant_of",
     "quantized_layers",
+    "quantized_tensors",
     "save_graph",
     "sort_nodes",
     "sorted_nodes",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
-from qir.ir.node import Node, Value
+from qir.ir.node import Node, Use, Value
 from qir.ir.types import Quant, QuantSpec, spec_of
 
 QUANT_OP = "quant"
 QUANT_DOMAIN = "qir"
+TENSOR_OPS = frozenset({"Add", "MaxPool"})
+"""Ops that compute in float but may read activations that travel as integers (tensor quantization)."""
 
 
 def is_quant(node: Node) -> bool:
@@ -80,13 +82,30 @@ def bias_add(node: Node) -> Node | None:
 
 
 def quantized_layers(graph: Graph) -> tuple[Node, ...]:
-    """The layers that read a quantized activation as input 0, in running order (subgraphs stay float)."""
-    return tuple(node for node in graph.nodes if _is_quantized_layer(node))
+    """The layers that read a quantized activation as input 0, in running order (subgraphs stay float).
+
+    Ops that only read integers and compute in float are no layers, see `quantized_tensors`.
+    """
+    return tuple(
+        node
+        for node in graph.nodes
+        if node.op not in TENSOR_OPS and not is_quant(node) and _is_quantized_activation(node.input(0))
+    )
 
 
-def _is_quantized_layer(node: Node) -> bool:
-    first = node.input(0)
-    quant = quant_of(first)
-    if first is None or quant is None or is_quant(node):
+def quantized_tensors(graph: Graph) -> tuple[Use, ...]:
+    """Readings of a quantized activation by MaxPool and Add, which compute in float, in running order."""
+    return tuple(
+        Use(node, i)
+        for node in graph.nodes
+        if node.op in TENSOR_OPS and not node.domain
+        for i, value in enumerate(node.inputs)
+        if _is_quantized_activation(value)
+    )
+
+
+def _is_quantized_activation(value: Value | None) -> bool:
+    quant = quant_of(value)
+    if value is None or quant is None or unquantized(value).constant is not None:
         return False
-    return spec_of(quant).qtype is not DType.I32 and unquantized(first).constant is None
+    return spec_of(quant).qtype is not DType.I32

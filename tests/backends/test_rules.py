@@ -90,7 +90,7 @@ def test_operands_that_cannot_be_stored_as_integers() -> None:
         "both": "both of its operands are computed at run time; Ascend quantizes MatMul by a constant only",
         "left": LEFT,
         "fixed": LEFT,
-        "half": "its weight 'half' is f16; only float32 layers are quantized",
+        "half": "its operands are of different types: f32 and f16",
         "computed": "its weight 'y' is computed at run time; only constants can be stored as integers",
         "bias": "its bias 'y' is computed at run time; only constants can be stored as integers",
     }
