@@ -1,30 +1,54 @@
-"""How near the outputs of a quantized graph are to those of the float graph, over a stream of data."""
+"""How near the values of two graphs are to each other, over a stream of data: outputs, layers, integers."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from qir.runtime.progress import SILENT, Progress
-from qir.runtime.session import Session, aligned_copy
+from qir.runtime.session import Feeds, aligned_copy
 from qir.runtime.units import Array, CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
 
 logger = logging.getLogger(__name__)
 
-_Sums = npt.NDArray[
-    np.float64
-]  # reference², candidate², reference * candidate, difference², max |difference|
+_Sums = npt.NDArray[np.float64]
+# reference², candidate², reference * candidate, difference², number of differences, max |difference|
+_ADDED = 5
+
+
+class Runner(Protocol):
+    """What can be compared: a session of any kind."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs."""
+
+    def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Values by name for one set of inputs."""
+
+    def stop(self) -> None:
+        """Make the runs under way fail soon."""
+
+
+class Pair(NamedTuple):
+    """Two values to compare, by their names in either graph. `shift` is taken from the candidate first."""
+
+    reference: str
+    candidate: str
+    shift: int = 0
 
 
 @dataclass(frozen=True)
 class OutputComparison:
-    """Agreement of one output over `count` elements.
+    """Agreement of one value over `count` elements, of which `different` differ.
 
     `cosine` is the cosine similarity of all elements as one vector; `sqnr` the ratio of signal to error
     power in dB, 10 log10(Σ reference² / Σ (reference - candidate)²), infinite for equal outputs; `max_abs`
@@ -37,11 +61,12 @@ class OutputComparison:
     sqnr: float
     max_abs: float
     count: int
+    different: int = 0
 
 
 def compare_outputs(
-    reference: Session,
-    candidate: Session,
+    reference: Runner,
+    candidate: Runner,
     data: CalibrationData,
     *,
     limit: int | None = None,
@@ -50,60 +75,94 @@ def compare_outputs(
 ) -> tuple[OutputComparison, ...]:
     """Compare the numeric outputs of two sessions on the first `limit` units of `data` (None: all).
 
-    Outputs are paired in their order. Sums are float64, added up in the order of the data, so that the
-    result does not depend on `workers` (threads; by default one per core). Give sessions with one thread
-    each for results that are the same on every number of cores.
+    Outputs are paired in their order; the rest is as in `compare_values`.
     """
-    pairs = tuple(zip(reference.outputs, candidate.outputs, strict=True))
+    pairs = tuple(Pair(a, b) for a, b in zip(reference.outputs, candidate.outputs, strict=True))
+    units = itertools.islice(data.units(lambda feeds: reference.run(feeds, reference.outputs)), limit)
+    bounds = [bound for bound in (limit, data.total) if bound is not None]
+    found = compare_values(
+        reference,
+        candidate,
+        pairs,
+        units,
+        total=min(bounds, default=None),
+        progress=progress,
+        workers=workers,
+    )
+    return tuple(item for item in found if item is not None)
+
+
+def compare_values(
+    reference: Runner,
+    candidate: Runner,
+    pairs: Sequence[Pair],
+    units: Iterable[Unit],
+    *,
+    total: int | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> tuple[OutputComparison | None, ...]:
+    """Compare pairs of values on all units; None for a pair that holds no numbers.
+
+    Sums are float64, added up in the order of the data, so that the result does not depend on `workers`
+    (threads; by default one per core). Give sessions with one thread each for results that are the same on
+    every number of cores.
+    """
+    names = [
+        list(dict.fromkeys(side)) for side in ([p.reference for p in pairs], [p.candidate for p in pairs])
+    ]
 
     def measure(unit: Unit) -> list[tuple[int, _Sums] | None]:
         feeds = {name: aligned_copy(array) for name, array in unit.feeds.items()}
-        expected, got = reference.run(feeds, reference.outputs), candidate.run(feeds, candidate.outputs)
-        return [_sums(expected[a], got[b], a, unit.where) for a, b in pairs]
+        expected, got = reference.run(feeds, names[0]), candidate.run(feeds, names[1])
+        return [_sums(expected[p.reference], got[p.candidate], p, unit.where) for p in pairs]
 
     def stop() -> None:
         reference.stop()
         candidate.stop()
 
     counts = [0] * len(pairs)
-    totals = np.zeros((len(pairs), 5))
-    units = data.units(lambda feeds: reference.run(feeds, reference.outputs))
-    bounds = [bound for bound in (limit, data.total) if bound is not None]
+    totals = np.zeros((len(pairs), _ADDED + 1))
     display = SILENT if progress is None else progress
-    with display.task("compare", min(bounds, default=None)) as task:
-        chosen = itertools.islice(units, limit)
-        for found in ordered_map(measure, chosen, cores() if workers is None else workers, stop):
+    with display.task("compare", total) as task:
+        for found in ordered_map(measure, units, cores() if workers is None else workers, stop):
             for i, item in enumerate(found):
                 if item is not None:
                     counts[i] += item[0]
-                    totals[i, :4] += item[1][:4]
-                    totals[i, 4] = np.maximum(totals[i, 4], item[1][4])
+                    totals[i, :_ADDED] += item[1][:_ADDED]
+                    totals[i, _ADDED] = np.maximum(totals[i, _ADDED], item[1][_ADDED])
             task.advance()
-    return tuple(_comparison(a, counts[i], totals[i]) for i, (a, _) in enumerate(pairs) if counts[i])
+    return tuple(
+        _comparison(pair.reference, counts[i], totals[i]) if counts[i] else None
+        for i, pair in enumerate(pairs)
+    )
 
 
-def _sums(expected: Array, got: Array, name: str, where: str) -> tuple[int, _Sums] | None:
+def _sums(expected: Array, got: Array, pair: Pair, where: str) -> tuple[int, _Sums] | None:
     """Number of elements and their sums; None for outputs that are not numbers."""
     if not isinstance(expected, np.ndarray) or expected.dtype.kind not in "fiub":
         return None
     if expected.shape != got.shape:
-        logger.info("%s: output '%s' has shape %s and %s", where, name, expected.shape, got.shape)
-        return expected.size, np.full(5, np.nan)
+        logger.info("%s: output '%s' has shape %s and %s", where, pair.reference, expected.shape, got.shape)
+        return expected.size, np.full(_ADDED + 1, np.nan)
     a, b = np.ravel(expected).astype(np.float64), np.ravel(got).astype(np.float64)
+    if pair.shift:
+        b -= pair.shift
     with np.errstate(invalid="ignore", over="ignore"):
         difference = a - b
         largest = float(np.max(np.abs(difference))) if a.size else 0.0
-        sums = [np.sum(a * a), np.sum(b * b), np.sum(a * b), np.sum(difference * difference), largest]
-    return a.size, np.array(sums)
+        different = float(np.count_nonzero(difference))
+        squares = [np.sum(a * a), np.sum(b * b), np.sum(a * b), np.sum(difference * difference)]
+    return a.size, np.array([*squares, different, largest])
 
 
 def _comparison(name: str, count: int, totals: _Sums) -> OutputComparison:
-    signal, other, product, error, largest = totals.tolist()
+    signal, other, product, error, different, largest = totals.tolist()
     if error == 0:
         return OutputComparison(name, 1.0, math.inf, 0.0, count)
     if not math.isfinite(error):
-        return OutputComparison(name, math.nan, math.nan, math.nan, count)
+        return OutputComparison(name, math.nan, math.nan, math.nan, count, count)
     norm = math.sqrt(signal) * math.sqrt(other)
     cosine = product / norm if norm else 0.0
     sqnr = 10 * math.log10(signal / error) if signal else -math.inf
-    return OutputComparison(name, cosine, sqnr, largest, count)
+    return OutputComparison(name, cosine, sqnr, largest, count, int(different))
