@@ -1,0 +1,72 @@
+"""Tensor quantization: inputs of MaxPool and Add that travel as integers, asked for as `layer:input`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qir.ir.dtypes import DType
+from qir.ir.errors import ConfigError, did_you_mean
+from qir.ir.graph import Graph
+from qir.ir.node import Node
+from qir.ir.quants import operand_precision
+from qir.ir.types import QuantSpec, spec_of
+from qir.passes.insertion.quant_nodes import read_quant
+from qir.passes.rules import TargetRules
+
+_SPEC = QuantSpec(DType.I8, symmetric=False)
+
+
+def wanted_tensors(tensors: Sequence[str], graph: Graph, rules: TargetRules) -> dict[Node, int]:
+    """The nodes and inputs of texts like `pool1:0`.
+
+    ConfigError for what is no such text or layer, for layers whose inputs the target does not quantize alone,
+    and for a second input of one layer, which AMCT refuses too.
+    """
+    layers = {node.name: node for node in graph.nodes if _is_known(node, rules)}
+    found: dict[Node, int] = {}
+    for text in tensors:
+        name, _, index = text.rpartition(":")
+        if not name or not index.isdecimal():
+            raise ConfigError(
+                f"tensors: '{text}' should be the name of a layer and an input, as in 'pool1:0'"
+            )
+        if name not in layers:
+            ops = " or ".join(rules.tensors) or "nothing"
+            raise ConfigError(
+                f"tensors: '{name}' is no layer whose input alone can be quantized; target '{rules.name}' "
+                f"does that for {ops}{did_you_mean(name, layers)}"
+            )
+        node = layers[name]
+        if found.get(node, int(index)) != int(index):
+            raise ConfigError(
+                f"tensors: both inputs of '{name}' ({node.op}) are asked for; one of them can be quantized"
+            )
+        found[node] = int(index)
+    return found
+
+
+def quantize_tensor(
+    graph: Graph, node: Node, index: int, rules: TargetRules, order: Mapping[Node, int]
+) -> bool:
+    """Let `node` read its input through an open quant; False when it does so already.
+
+    ConfigError with the reason when the target cannot have it.
+    """
+    reason = rules.tensors[node.op](node, index)
+    if _carries_bias(node):
+        reason = "it adds the bias of a quantized MatMul and is part of that layer"
+    elif operand_precision(node, index) is not None:
+        return False
+    if reason is not None:
+        raise ConfigError(f"tensors: input {index} of '{node.name}' cannot be quantized: {reason}")
+    read_quant(graph, node, index, _SPEC, order)
+    return True
+
+
+def _is_known(node: Node, rules: TargetRules) -> bool:
+    return node.op in rules.tensors and node.domain in ("", "ai.onnx")
+
+
+def _carries_bias(node: Node) -> bool:
+    bias = operand_precision(node, 1)
+    return bias is not None and spec_of(bias).qtype is DType.I32
