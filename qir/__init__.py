@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from qir.conversion import Converted as Converted
+    from qir.conversion import apply_record as apply_record
+    from qir.conversion import convert_record as convert_record
     from qir.ir.errors import QirError as QirError
     from qir.ir.graph import Graph as Graph
     from qir.models import load as load
@@ -21,10 +24,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Context": "qir.passes.context",
+    "Converted": "qir.conversion",
     "Graph": "qir.ir.graph",
     "PassManager": "qir.passes.manager",
     "QirError": "qir.ir.errors",
     "Quantized": "qir.quantization",
+    "apply_record": "qir.conversion",
+    "convert_record": "qir.conversion",
     "load": "qir.models",
     "parse": "qir.models",
     "quantize": "qir.quantization",
@@ -33,10 +39,13 @@ _HOME = {
 
 __all__ = [
     "Context",
+    "Converted",
     "Graph",
     "PassManager",
     "QirError",
     "Quantized",
+    "apply_record",
+    "convert_record",
     "load",
     "parse",
     "quantize",

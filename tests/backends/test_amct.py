@@ -7,16 +7,13 @@ pipeline `amct` from float model and calibration data.
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from amct_reference import DATA, NETS, assert_same_deploy_model, assert_same_fake_quant_output, reference
 
-from qir.backends.ascend import deploy
-from qir.backends.ascend.record import LayerRecord, print_record, records
-from qir.backends.ascend.record_reader import parse_record
+from qir.backends.ascend.record import print_record, records
 from qir.backends.fake_quant import lower
 from qir.backends.targets import target_named
 from qir.frontends.onnx import read_model, to_model
@@ -28,14 +25,8 @@ from qir.passes.manager import PassManager
 from qir.runtime.data import open_data
 from qir.runtime.session import Session
 
-DATA = Path(__file__).parents[1] / "data" / "amct"
-NETS = ("cnn_bn", "resid", "decon", "mlp", "vol")
 WITH_VARIANT = (*NETS, "default_sym")
 TARGET = target_named("ascend")
-
-
-def reference(net: str) -> dict[str, LayerRecord]:
-    return parse_record((DATA / net / "record.txt").read_text())
 
 
 @cache
@@ -65,57 +56,9 @@ def calibrated(net: str) -> Graph:
     return graph
 
 
-class Surroundings:
-    """What is compared: layers by name, operands by position, neighbours with their attributes."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.nodes = {n.name: n for n in model.graph.node if n.op_type != "Constant"}
-        self.initializers = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        self.producers = {o: n for n in model.graph.node for o in n.output}
-        self.outputs = {o.name for o in model.graph.output}
-
-    def attributes(self, name: str) -> dict[str, tuple[int, object]]:
-        return {a.name: (a.type, helper.get_attribute_value(a)) for a in self.nodes[name].attribute}
-
-    def constants(self, name: str) -> dict[int, np.ndarray]:
-        inputs = enumerate(self.nodes[name].input)
-        return {i: self.initializers[x] for i, x in inputs if x in self.initializers}
-
-    def readers(self, name: str) -> list[tuple[str, str, int]]:
-        """(name, op, input) of everything that reads a node's result, and whether it is returned."""
-        (output,) = self.nodes[name].output
-        found = [
-            (n.name, n.op_type, i) for n in self.nodes.values() for i, x in enumerate(n.input) if x == output
-        ]
-        return sorted(found) + ([("return", output, 0)] if output in self.outputs else [])
-
-
-def core(model: Surroundings, layers: list[str]) -> list[str]:
-    """The layers and the nodes that quantization put around them."""
-    added = [n for n, node in model.nodes.items() if node.op_type in ("AscendQuant", "AscendDequant")]
-    return layers + added
-
-
 @pytest.mark.parametrize("net", WITH_VARIANT)
 def test_deploy_model_is_the_reference_bit_for_bit(net: str) -> None:
-    graph = with_reference_scales(net)
-    layers = [n.name for n in quantized_layers(graph)]
-    mine = Surroundings(to_model(deploy.lower(graph)))
-    golden = Surroundings(onnx.load(DATA / net / "amct_deploy_model.onnx"))
-    assert layers == list(reference(net))
-    assert sorted(core(mine, layers)) == sorted(core(golden, layers))
-    for name in core(golden, layers):
-        assert mine.nodes[name].op_type == golden.nodes[name].op_type
-        assert mine.nodes[name].domain == golden.nodes[name].domain
-        assert mine.attributes(name) == golden.attributes(name), name
-        expected = golden.constants(name)
-        found = mine.constants(name)
-        assert list(found) == list(expected), name
-        for i, array in expected.items():
-            assert (found[i].dtype, found[i].shape) == (array.dtype, array.shape), (name, i)
-            assert np.array_equal(found[i], array), (name, i)
-        # Nodes that were not quantized have the names of the reference's exporter: compare ops and inputs.
-        assert [r[1:] for r in mine.readers(name)] == [r[1:] for r in golden.readers(name)], name
+    assert_same_deploy_model(with_reference_scales(net), net)
 
 
 @pytest.mark.parametrize("net", WITH_VARIANT)
@@ -126,13 +69,7 @@ def test_record_is_the_reference_byte_for_byte(net: str) -> None:
 
 @pytest.mark.parametrize("net", WITH_VARIANT)
 def test_fake_quant_model_computes_what_the_reference_computed(net: str) -> None:
-    golden = np.load(DATA / net / "test.npz")
-    lowered = lower(with_reference_scales(net), "ascend")
-    (found,) = Session(lowered, threads=1).run({"input": golden["input"]}).values()
-    expected = golden["fake_quant_output"]
-    assert np.abs(found - expected).max() <= 1e-5 * np.ptp(expected)
-    # The float output is further away, so the bound means something.
-    assert np.abs(golden["float_output"] - expected).max() > 1e-3 * np.ptp(expected)
+    assert_same_fake_quant_output(with_reference_scales(net), net)
 
 
 @pytest.mark.parametrize("net", WITH_VARIANT)

@@ -1,0 +1,116 @@
+"""The quantized types that a record gives to the operands of one layer, checked against the layer.
+
+Every error is a BackendError that names the layer and the field of the record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.backends.ascend.record import LayerRecord
+from qir.ir.dtypes import DType
+from qir.ir.errors import BackendError
+from qir.ir.node import Node
+from qir.ir.types import QuantParams, QuantSpec
+from qir.passes.rules import OpRule
+from qir.runtime.weights import quantize
+
+_ACTIVATIONS = {"INT8": DType.I8, "INT16": DType.I16}
+_WEIGHTS = {"INT4": DType.I4, "INT6": DType.I8, "INT7": DType.I8, "INT8": DType.I8}
+_NARROW = {"INT6": 6, "INT7": 7}  # stored as int8
+
+
+def activation_params(node: Node, rule: OpRule, record: LayerRecord) -> QuantParams:
+    """How the layer's input is quantized."""
+    operand = rule.operand("activation")
+    assert operand is not None
+    spec = operand.spec(node)
+    if record.act_type not in _ACTIVATIONS:
+        raise BackendError(
+            f"act_type {record.act_type} of layer '{node.name}' is not supported; calibrate it with INT8"
+        )
+    if record.act_type == "INT16":
+        reason = f"{node.op} has no such form" if rule.refuse_int16 is None else rule.refuse_int16(node)
+        if reason is not None:
+            raise BackendError(
+                f"act_type: current layer '{node.name}' does not support int16 quant: {reason}"
+            )
+    if spec.symmetric and record.offset_d != 0:
+        raise BackendError(
+            f"offset_d's value should be 0 in layer '{node.name}', not {record.offset_d}: "
+            f"current layer ({node.op} over 3 dimensions) only supports symmetric activations"
+        )
+    return QuantParams.of(replace(spec, qtype=_ACTIVATIONS[record.act_type]), record.scale_d, record.offset_d)
+
+
+def check_weightless(node: Node, record: LayerRecord) -> None:
+    """A record of a layer without weight says so."""
+    if record.scale_w != (1.0,):
+        raise BackendError(
+            f"scale_w's value should be a single 1.0 in layer '{node.name}', for {node.op} has no weight; "
+            f"not {list(record.scale_w)}"
+        )
+    if record.tensor_balance_factor:
+        raise BackendError(
+            f"tensor_balance_factor is not supported by layer '{node.name}': {node.op} has no weight that "
+            "could balance it"
+        )
+
+
+def weight_params(node: Node, rule: OpRule, spec: QuantSpec, record: LayerRecord) -> QuantParams:
+    """How the layer's constant weight is quantized; `spec` is what the rules want of an INT8 weight."""
+    value = node.inputs[1]
+    assert value is not None
+    assert value.constant is not None, "rules refuse layers whose weight is computed"
+    array = value.constant.array
+    name = record.wts_type or "INT8"
+    if name == "INT4":
+        reason = f"{node.op} has no such form" if rule.refuse_int4 is None else rule.refuse_int4(node)
+        if reason is not None:
+            raise BackendError(f"wts_type INT4 is not supported by layer '{node.name}': {reason}")
+    channels, count = spec.channels(array.shape), len(record.scale_w)
+    if count not in (1, channels):
+        expected = (
+            f"1, or equal to the {channels} output channels when channel_wise is true"
+            if spec.axis is not None
+            else f"equal to 1: {node.op} is quantized per tensor"
+        )
+        raise BackendError(f"scale_w's length should be {expected} in layer '{node.name}', not {count}")
+    if count < channels:
+        spec = replace(spec, axis=None, groups=1)
+    params = QuantParams.of(replace(spec, qtype=_WEIGHTS[name]), record.scale_w)
+    if name in _NARROW:
+        _check_narrow(node, array, params, name)
+    return params
+
+
+def _check_narrow(node: Node, array: npt.NDArray[Any], params: QuantParams, name: str) -> None:
+    """Six and seven bits are stored in eight, without clipping: the scales must have been made for them."""
+    if node.op != "Conv" or array.ndim != 4:
+        raise BackendError(f"wts_type {name} is for Conv over 2 dimensions only, not for layer '{node.name}'")
+    limit = 1 << (_NARROW[name] - 1)
+    integers = quantize(array, params)
+    if integers.min() < -limit or integers.max() >= limit:
+        raise BackendError(
+            f"scale_w of layer '{node.name}' is too small for wts_type {name}: its integers reach "
+            f"[{integers.min()}, {integers.max()}], beyond [{-limit}, {limit - 1}]"
+        )
+
+
+def accumulator_scale(node: Node, activation: QuantParams, weight: QuantParams) -> QuantParams:
+    """What one step of the layer's int32 sums is worth, which is how its bias is quantized."""
+    with np.errstate(over="ignore", under="ignore"):
+        scale = activation.scale_array() * weight.scale_array()
+    bad = np.flatnonzero(~(np.isfinite(scale) & (scale > 0)))
+    if bad.size:
+        c = int(bad[0])
+        raise BackendError(
+            f"scale_d times scale_w leaves float32 in layer '{node.name}', channel {c}: "
+            f"{activation.scale[0]} * {weight.scale[c]}"
+        )
+    axis = 0 if len(weight.scale) > 1 else None
+    return QuantParams.of(QuantSpec(DType.I32, symmetric=True, axis=axis), scale)

@@ -1,0 +1,129 @@
+"""Jobs that need no data, because the numbers are there already.
+
+A record of scales and its float model become both graphs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qir.backends.ascend.record import LayerRecord
+from qir.backends.ascend.record_in import apply, check_keys, unfused_layers
+from qir.backends.ascend.record_reader import parse_record
+from qir.backends.fake_quant import check_form
+from qir.backends.files import Paths, check_prefix, output_paths, write_files
+from qir.backends.targets import target_named
+from qir.ir.errors import BackendError, ConfigError
+from qir.ir.graph import Graph
+from qir.models import load
+from qir.passes.base import Pass
+from qir.passes.calibrate import Calibrate
+from qir.passes.context import Context
+from qir.passes.fuse_bn import FuseBn
+from qir.passes.insert_quant import InsertQuant
+from qir.passes.manager import PassManager
+from qir.passes.pipeline import parse_pipeline
+from qir.passes.quantize_bias import QuantizeBias
+from qir.passes.quantize_weights import QuantizeWeights
+from qir.report import LayerReport, report_layers
+
+Model = str | os.PathLike[str] | bytes | Graph
+Record = str | os.PathLike[str] | bytes | Mapping[str, LayerRecord]
+_QUANTIZING = (InsertQuant, QuantizeWeights, Calibrate, QuantizeBias)
+_TARGET = "ascend"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The closed graph, the files written, and what became of each layer."""
+
+    graph: Graph
+    paths: Paths
+    layers: tuple[LayerReport, ...]
+
+
+def convert_record(
+    model: Model,
+    record: Record,
+    output: str | os.PathLike[str],
+    *,
+    pipeline: str = "amct",
+    form: str = "ascend",
+) -> Converted:
+    """Write fake-quant and deploy graph of a float model with the numbers of a record, without data.
+
+    Arguments are those of `apply_record`; `output` is the prefix of the files, `form` that of the fake-quant
+    graph. A QirError says what does not fit; no file is left half-written then.
+    """
+    check_form(form)
+    check_prefix(output)
+    _check_kept(output, model, record)
+    graph = apply_record(model, record, pipeline=pipeline)
+    paths = write_files(graph, output, form)
+    return Converted(graph, paths, report_layers(graph, {}))
+
+
+def apply_record(model: Model, record: Record, *, pipeline: str = "amct") -> Graph:
+    """The closed graph of a float model with the scales and zero points of a record.
+
+    `model` is a path, serialized ONNX or a graph (left as it is). `record` is the path of an AMCT record
+    file, its text (bytes, or a string with a brace in it), or what `parse_record` made of it. `pipeline`, a
+    name or a text, says which fusions come first; its passes that would choose scales are replaced by the
+    record. Layers whose record says `skip_fusion` keep the BatchNormalization behind them.
+
+    Raises a QirError that names the layer and the field of the record that does not fit.
+    """
+    records, filename = _read(record)
+    if not records:
+        raise BackendError(f"the record '{filename}' is empty, no layers to be quantized")
+    target = target_named(_TARGET)
+    passes = parse_pipeline(pipeline, named=target.pipelines)
+    graph = model.clone() if isinstance(model, Graph) else load(model)
+    check_keys(graph, records)
+    unfused = unfused_layers(graph, records)
+    first = next((i for i, item in enumerate(passes) if isinstance(item, _QUANTIZING)), len(passes))
+    context = Context(rules=target.rules)
+    PassManager([_configured(item, unfused) for item in passes[:first]]).run(graph, context)
+    apply(graph, records, context.rewrites)
+    PassManager([item for item in passes[first:] if not isinstance(item, _QUANTIZING)]).run(graph, context)
+    return graph
+
+
+def _configured(item: Pass, unfused: tuple[str, ...]) -> Pass:
+    if isinstance(item, FuseBn) and unfused:
+        return replace(item, skip=(*item.skip, *(name for name in unfused if name not in item.skip)))
+    return item
+
+
+def _read(record: Record) -> tuple[Mapping[str, LayerRecord], str]:
+    """The records and the name by which messages call them."""
+    if isinstance(record, Mapping):
+        return record, "<records>"
+    try:
+        path = _path(record)
+        if path is None:
+            text = record.decode() if isinstance(record, bytes) else str(record)
+            return parse_record(text), "<text>"
+        return parse_record(path.read_text(encoding="utf-8"), path.name), path.name
+    except OSError as error:
+        raise ConfigError(f"the record file '{record!s}' cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BackendError(f"the record is not text in UTF-8: {error}") from error
+
+
+def _path(source: Model | Record) -> Path | None:
+    """The file that a model or a record is read from; None when it is given as such."""
+    if isinstance(source, os.PathLike) or (isinstance(source, str) and "{" not in source):
+        return Path(source)
+    return None
+
+
+def _check_kept(output: str | os.PathLike[str], model: Model, record: Record) -> None:
+    """ConfigError when a file to be written is one that was read."""
+    for path in output_paths(output):
+        for source in (_path(model), _path(record)):
+            if source is not None and source.exists() and path.exists() and path.samefile(source):
+                raise ConfigError(f"'{path}' is read, so it is not overwritten; choose another output prefix")
