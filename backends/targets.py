@@ -32,6 +32,9 @@ ASCEND = Target(
             # What AMCT does, step by step: it fuses into Conv only and calibrates with quantized weights.
             "amct": f"{_CLEAN},fuse-bn{{ops=Conv}},normalize-gemm,eliminate-dead,infer-types,"
             "insert-quant,quantize-weights,calibrate{weights=quantized},quantize-bias",
+            # For models that are quantized already, with QuantizeLinear and DequantizeLinear.
+            "qdq": f"{_CLEAN},import-qdq,fold-constants,merge-duplicates,eliminate-dead,infer-types,"
+            "quantize-bias",
         }
     ),
 )

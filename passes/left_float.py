@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import bias_add, is_quant, unquantized
+from qir.ir.walk import walk_nodes
+from qir.passes.rules import TargetRules
 
 FLOAT = "qir.float"
 """Metadata key of a quantizable layer that stays in float: the reason, a sentence."""
@@ -26,3 +29,15 @@ def leave_in_float(layer: Node, reason: str) -> None:
             if not value.is_read:
                 value.graph.erase(value.producer)
     note_float(layer, reason)
+
+
+def note_bodies(graph: Graph, rules: TargetRules) -> bool:
+    """Layers in the bodies of If, Loop and Scan stay float; say so at each. True when that is news."""
+    changed = False
+    for outer in graph.nodes:
+        for body in outer.subgraphs:
+            for node in walk_nodes(body):
+                if node.op in rules.ops and node.domain in ("", "ai.onnx"):
+                    reason = f"it is in a body of {outer.op} '{outer.name}', which runs in float"
+                    changed |= note_float(node, reason)
+    return changed

@@ -12,6 +12,7 @@ from qir.passes.eliminate_dead import EliminateDead
 from qir.passes.eliminate_identity import EliminateIdentity
 from qir.passes.fold_constants import FoldConstants
 from qir.passes.fuse_bn import FuseBn
+from qir.passes.import_qdq import ImportQdq
 from qir.passes.infer_types import InferTypes
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.merge_duplicates import MergeDuplicates
@@ -27,6 +28,7 @@ _CLASSES: tuple[type[Pass], ...] = (
     NormalizeGemm,
     MergeDuplicates,
     EliminateDead,
+    ImportQdq,
     InsertQuant,
     QuantizeWeights,
     Calibrate,

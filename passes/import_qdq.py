@@ -1,0 +1,112 @@
+"""Turns models with QuantizeLinear and DequantizeLinear, whoever quantized or trained them, into qir's form.
+
+    x -> QuantizeLinear -> DequantizeLinear -> Conv      ->   x -> qir.quant!i8<scale zero> -> Conv
+    integers or floats (-> QuantizeLinear) -> DequantizeLinear -> weight   ->   floats -> qir.quant -> weight
+
+A layer becomes one of integers where the target can run it so with the factors of the model: its input and
+its weight are quantized, with equal factors on both sides of each pair; the weight has no zero point and the
+channel axis that the target wants, or one scale, which then serves all channels. uint8 becomes int8 of the
+same meaning. The quant of its bias is left open for `quantize-bias`: int32 in steps of scale_x * scale_w,
+which are those in which such a model stores its bias, if it does.
+
+Every other layer computes in float, with the reason under `qir.float`; its weights keep the values to which
+they were quantized. Pairs that feed float computation vanish but for their saturation, see `qdq.pairs`: there
+the model becomes more accurate by a rounding, and the log lists each. Inputs of Add and MaxPool stay pairs of
+integers, where the target has those. What is no pair of equal factors stays as it stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qir.ir.dtypes import DType
+from qir.ir.errors import PassError
+from qir.ir.graph import Graph
+from qir.ir.node import Node
+from qir.ir.walk import walk_graphs, walk_nodes
+from qir.passes.base import Pass
+from qir.passes.context import Context
+from qir.passes.left_float import FLOAT, note_bodies, note_float
+from qir.passes.qdq.constants import fold_dequantized
+from qir.passes.qdq.factors import is_dequantize, is_quantize
+from qir.passes.qdq.layers import Model, Quants, reads_quant
+from qir.passes.qdq.pairs import find_pairs, lone_reason, remove_pairs
+
+_OTHER_FORMS = frozenset({"ConvInteger", "MatMulInteger", "QGemm", "QLinearConv", "QLinearMatMul"})
+"""Operators on integers: another way to write a quantized model."""
+
+
+@dataclass(frozen=True)
+class ImportQdq(Pass):
+    """Turn QuantizeLinear/DequantizeLinear pairs into closed quants where the target runs integers."""
+
+    name: ClassVar[str] = "import-qdq"
+
+    def run(self, graph: Graph, context: Context) -> bool:
+        """Import all pairs; PassError without rules, for scales that are no numbers, for operator form."""
+        nodes = tuple(walk_nodes(graph))
+        _refuse_other_forms(nodes)
+        if not any(is_quantize(node) or is_dequantize(node) for node in nodes):
+            return False
+        if context.rules is None:
+            raise PassError("import-qdq needs the rules of a target: pass --target (or Context.rules)")
+        before = str(graph)
+        for inner in walk_graphs(graph):
+            origins = fold_dequantized(inner)
+            pairs = find_pairs(inner)
+            if inner is graph:
+                _quantize(Model(graph, context.rules, origins, pairs), context)
+            remove_pairs(inner, pairs, context.rewrites)
+            for value, reason in pairs.items():
+                if isinstance(reason, str) and value.producer is not None:
+                    _leave(value.producer, reason, context)
+            for node in inner.nodes:
+                lone = lone_reason(node) if is_quantize(node) else None
+                if lone is not None:
+                    _leave(node, lone, context)
+        note_bodies(graph, context.rules)
+        return str(graph) != before
+
+
+def _quantize(model: Model, context: Context) -> None:
+    """Let each layer read quants, or note why it reads floats."""
+    quants = Quants(model)
+    for node in model.graph.nodes:
+        rule = model.rule(node)
+        if rule is None:
+            _quantize_tensors(model, quants, node)
+        elif FLOAT not in node.metadata and not reads_quant(node):
+            reason = model.obstacle(node, rule)
+            if reason is None:
+                quants.quantize_layer(node, rule)
+                context.rewrites.applied(ImportQdq.name, node.name)
+            else:
+                _leave(node, reason, context)
+
+
+def _quantize_tensors(model: Model, quants: Quants, node: Node) -> None:
+    """Let Add and MaxPool read quants: the target carries the values as integers up to there."""
+    refuse = model.rules.tensors.get(node.op)
+    if refuse is None or node.domain not in ("", "ai.onnx"):
+        return
+    for index, value in enumerate(node.inputs):
+        pair = model.pair(value)
+        if pair is None or pair.params.spec.qtype is not DType.I8:
+            continue
+        if refuse(node, index) is None:
+            quants.quantize_tensor(node, index, pair)
+
+
+def _leave(node: Node, reason: str, context: Context) -> None:
+    context.rewrites.refused(ImportQdq.name, node.name, reason)
+    note_float(node, reason)
+
+
+def _refuse_other_forms(nodes: tuple[Node, ...]) -> None:
+    for node in nodes:
+        if node.op in _OTHER_FORMS:
+            raise PassError(
+                f"node '{node.name}' is a {node.op}: the model was quantized in operator form; "
+                "export it with QuantizeLinear and DequantizeLinear (QuantFormat.QDQ) instead"
+            )

@@ -1,0 +1,136 @@
+"""Turns dequantized constants into float constants that remember by which parameters they were quantized.
+
+    integers -> DequantizeLinear                    (folded, as quantizers write weights and biases)
+    floats -> QuantizeLinear -> DequantizeLinear    (not folded, as quantization-aware training exports them)
+
+and either one behind Transpose, Reshape and their like. ONNX Runtime computes the floats, so that they are
+those that the model itself would compute. They lie on the grid of their parameters: quantizing them again
+gives the integers back, which is checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.types import QuantParams
+from qir.passes.qdq.factors import factors, is_dequantize, is_quantize
+from qir.runtime.fold import evaluate_constants
+from qir.runtime.weights import fake_quantize
+
+LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Ops that give input 0 another shape or order."""
+
+Origins = dict[Value, QuantParams | str]
+"""Constant -> its parameters, or why it has none that a quant could have."""
+
+
+def fold_dequantized(graph: Graph) -> Origins:
+    """Put float constants in place of all dequantized constants of `graph` (not of its subgraphs).
+
+    What ONNX Runtime cannot compute stays as it is. A constant takes over the name of the one from which it
+    was dequantized, unless somebody else reads that too.
+    """
+    sources = _sources(graph)
+    results = evaluate_constants(graph, tuple(sources))
+    found: dict[Node, QuantParams | str] = {}  # before any of them goes
+    for node in sources:
+        needed = any(use.node not in sources for use in node.output.uses) or node.output.is_output
+        if needed and node.output in results and not is_quantize(node):
+            found[node] = _checked(node, _origin(node), results[node.output])
+    origins: Origins = {}
+    names: list[tuple[Value, str, Value]] = []
+    for node, origin in found.items():
+        name = node.output.name
+        constant = graph.constant(results[node.output], name)
+        origins[constant] = origin
+        graph.replace(node.output, constant)
+        names.append((constant, name, sources[node]))
+    for node in reversed(tuple(sources)):
+        if not node.output.is_read:
+            graph.erase(node)
+    for constant, name, source in names:
+        _rename(graph, constant, name, source)
+    return origins
+
+
+def _sources(graph: Graph) -> dict[Node, Value]:
+    """The nodes that dequantize constants, in running order, each with the constant from which it starts."""
+    found: dict[Node, Value] = {}
+    for node in graph.nodes:
+        first = node.input(0)
+        if first is None or any(v is not None and v.constant is None for v in node.inputs[1:]):
+            continue
+        above = first.producer
+        if first.constant is not None and (is_dequantize(node) or _is_dequantized(node)):
+            found[node] = first
+        elif above is not None and above in found and (is_dequantize(node) or _lays_out(node, above)):
+            found[node] = found[above]
+    return found
+
+
+def _lays_out(node: Node, above: Node) -> bool:
+    return node.op in LAYOUT and not node.domain and not is_quantize(above)
+
+
+def _is_dequantized(node: Node) -> bool:
+    """True for a QuantizeLinear whose result is dequantized again."""
+    return is_quantize(node) and any(is_dequantize(use.node) for use in node.output.uses)
+
+
+def _origin(node: Node) -> QuantParams | str:
+    """The parameters of a folded node, followed through changes of layout."""
+    above = None if node.inputs[0] is None else node.inputs[0].producer
+    if not is_dequantize(node):
+        assert above is not None  # _sources has come from there
+        return _laid_out(node, _origin(above))
+    found = factors(node)
+    if above is None or isinstance(found, str):
+        return found
+    before = factors(above)
+    return before if before == found or isinstance(before, str) else unequal(above, node)
+
+
+def unequal(quantize: Node, dequantize: Node) -> str:
+    """The reason why a pair whose factors differ is no quant."""
+    return f"'{quantize.name}' and '{dequantize.name}' have unequal scales or zero points"
+
+
+def _laid_out(node: Node, params: QuantParams | str) -> QuantParams | str:
+    if isinstance(params, str) or params.spec.axis is None or node.op == "Identity":
+        return params
+    if node.op != "Transpose":
+        return f"'{node.name}' ({node.op}) changes the shape of what has one scale per channel"
+    perm, shape = node.attributes.get("perm"), node.inputs[0] and node.inputs[0].tensor.shape
+    order = perm if isinstance(perm, tuple) else tuple(range(len(shape or ())))[::-1]
+    if params.spec.axis not in order:
+        return f"the rank of what '{node.name}' transposes is unknown"
+    return replace(params, spec=replace(params.spec, axis=order.index(params.spec.axis)))
+
+
+def _checked(node: Node, params: QuantParams | str, result: Constant) -> QuantParams | str:
+    """The parameters, provided that quantizing the floats again gives the same floats."""
+    if isinstance(params, str) or params.spec.qtype is DType.I32:
+        return params  # a bias will get the scale of its layer
+    if params.spec.qtype is DType.I4:
+        params = replace(params, spec=replace(params.spec, qtype=DType.I8))  # which holds the same integers
+    again = fake_quantize(result.array, params)
+    if not np.array_equal(again.astype(result.array.dtype), result.array):
+        return f"the scale of '{node.name}' is so small that float32 cannot tell its steps apart"
+    return params
+
+
+def _rename(graph: Graph, constant: Value, name: str, source: Value) -> None:
+    """Give a constant the name of its source if nobody reads that any more, else that of what it replaces."""
+    if constant.is_output:
+        return
+    if graph.owns(source) and not source.is_read:
+        name = source.name
+        graph.erase(source)
+    if not graph.has_value(name):
+        graph.rename(constant, name)
