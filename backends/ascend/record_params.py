@@ -5,6 +5,7 @@ Every error is a BackendError that names the layer and the field of the record.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +18,14 @@ from qir.ir.errors import BackendError
 from qir.ir.node import Node
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.rules import OpRule
+from qir.runtime.channels import channels_first
 from qir.runtime.weights import quantize
 
 _ACTIVATIONS = {"INT8": DType.I8, "INT16": DType.I16}
 _WEIGHTS = {"INT4": DType.I4, "INT6": DType.I8, "INT7": DType.I8, "INT8": DType.I8}
 _NARROW = {"INT6": 6, "INT7": 7}  # stored as int8
+_UNLIKELY = 2.0  # calibration clips weights by a few percent, or not at all
+_log = logging.getLogger(__name__)
 
 
 def activation_params(node: Node, rule: OpRule, record: LayerRecord) -> QuantParams:
@@ -85,7 +89,22 @@ def weight_params(node: Node, rule: OpRule, spec: QuantSpec, record: LayerRecord
     params = QuantParams.of(replace(spec, qtype=_WEIGHTS[name]), record.scale_w)
     if name in _NARROW:
         _check_narrow(node, array, params, name)
+    _warn_of_other_weights(node, array, params)
     return params
+
+
+def _warn_of_other_weights(node: Node, array: npt.NDArray[Any], params: QuantParams) -> None:
+    """Scales by which weights clip far, or come nowhere near the ends, were made for other weights."""
+    largest = np.abs(channels_first(array.astype(np.float32, copy=False), params.spec)).max(axis=1, initial=0)
+    with np.errstate(over="ignore"):
+        share = largest / (params.scale_array() * params.spec.qtype.integer_range[1])
+    if share.max() > _UNLIKELY or 0 < share.max() < 1 / _UNLIKELY:
+        _log.warning(
+            "layer '%s': its weights reach %.2g times the range that scale_w of the record gives them; "
+            "was the record made under other fusions (pipeline), or for another model?",
+            node.name,
+            share.max(),
+        )
 
 
 def _check_narrow(node: Node, array: npt.NDArray[Any], params: QuantParams, name: str) -> None:
