@@ -107,7 +107,7 @@ def _open_function(path: Path, name: str, inputs: Sequence[Value]) -> Calibratio
             return function()
         except QirError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CalibrationError(f"{where} raised {type(error).__name__}: {error}") from error
 
     if inspect.isgeneratorfunction(function):
@@ -125,7 +125,7 @@ def _load_function(path: Path, name: str) -> Callable[[], Iterable[object]]:
     sys.path.insert(0, str(path.resolve().parent))  # the file may import its neighbours, as a script would
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CalibrationError(
             f"{path} raised {type(error).__name__}: {error} (while it was imported)"
         ) from error

@@ -76,7 +76,7 @@ class FeedData(CalibrationData):
             started = self._source()
         except QirError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CalibrationError(_raised(self._where, error, "when it was called")) from error
         if not isinstance(started, Iterable) or isinstance(started, (str, bytes)):
             raise CalibrationError(
@@ -96,7 +96,7 @@ class FeedData(CalibrationData):
                 return
             except QirError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise CalibrationError(_raised(self._where, error, f"after {number} feeds")) from error
             yield self._fitting(feed, f"{self._where}: feed {number}")
             number += 1
@@ -123,5 +123,5 @@ class FeedData(CalibrationData):
         return self._separable
 
 
-def _raised(where: str, error: Exception, when: str) -> str:
+def _raised(where: str, error: BaseException, when: str) -> str:
     return f"{where} raised {type(error).__name__}: {error} ({when})"

@@ -1,0 +1,65 @@
+"""How commands end when somebody stops them, or when a user's own code does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from qir.cli.main import main
+
+DATA = """import numpy as np
+import os, signal, sys
+
+def feeds():
+    yield {"input": np.zeros((1, 1, 16, 16), np.float32)}
+    ENDING
+    while True:
+        yield {"input": np.ones((1, 1, 16, 16), np.float32)}
+"""
+
+
+def arguments(folder: Path, ending: str) -> list[str]:
+    (folder / "data.py").write_text(DATA.replace("ENDING", ending))
+    return ["quantize", "sample:digits", "--data", f"{folder / 'data.py'}:feeds", "-o", f"{folder / 'out'}/x"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGINT)", 1, "\nAborted!\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 128 + signal.SIGTERM, ""),
+    ],
+)
+def test_a_command_that_is_stopped_leaves_nothing(ending: str, code: int, said: str, tmp_path: Path) -> None:
+    start = "from qir.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", start, *arguments(tmp_path, ending)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("__")] == ["data.py"]
+
+
+def test_an_interrupt_that_comes_out_as_another_error_is_one(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, arguments(tmp_path, "raise ImportError('halfway') from KeyboardInterrupt()")
+    )
+    assert (result.exit_code, result.stderr) == (1, "Aborted!\n")
+
+
+def test_data_that_exit_are_an_error(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, arguments(tmp_path, "sys.exit(5)"))
+    assert result.exit_code == 1
+    assert "raised SystemExit: 5 (after 1 feeds)" in result.stderr
+
+
+def test_the_signal_handler_is_put_back(tmp_path: Path) -> None:
+    CliRunner().invoke(main, ["quantize", str(tmp_path / "none.onnx"), "-o", str(tmp_path / "x")])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
