@@ -16,16 +16,19 @@ from qir.backends.ascend.record_reader import parse_record
 from qir.backends.fake_quant import check_form
 from qir.backends.files import Paths, check_prefix, output_paths, write_files
 from qir.backends.targets import target_named
-from qir.ir.errors import BackendError, ConfigError
+from qir.ir.errors import BackendError, ConfigError, PassError
 from qir.ir.graph import Graph
+from qir.ir.quants import quantized_layers
+from qir.ir.walk import walk_nodes
 from qir.models import load
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
-from qir.passes.context import Context
+from qir.passes.context import Context, RewriteLog
 from qir.passes.fuse_bn import FuseBn
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
+from qir.passes.qdq.pairs import PAIR
 from qir.passes.quantize_bias import QuantizeBias
 from qir.passes.quantize_weights import QuantizeWeights
 from qir.report import LayerReport, report_layers
@@ -38,11 +41,16 @@ _TARGET = "ascend"
 
 @dataclass(frozen=True)
 class Converted:
-    """The closed graph, the files written, and what became of each layer."""
+    """The closed graph, the files written, and what became of each layer.
+
+    `removed` has a sentence for each pair of QuantizeLinear and DequantizeLinear that was removed, because
+    the target computes in float there.
+    """
 
     graph: Graph
     paths: Paths
     layers: tuple[LayerReport, ...]
+    removed: tuple[str, ...] = ()
 
 
 def convert_record(
@@ -92,6 +100,46 @@ def apply_record(model: Model, record: Record, *, pipeline: str = "amct") -> Gra
     return graph
 
 
+def convert_qdq(
+    model: Model, output: str | os.PathLike[str], *, target: str = "ascend", form: str = "ascend"
+) -> Converted:
+    """Write fake-quant and deploy graph of a model that holds QuantizeLinear and DequantizeLinear.
+
+    `model` is a path, serialized ONNX or a graph (left as it is), from quantization-aware training or another
+    quantizer; `output` is the prefix of the files, `form` that of the fake-quant graph. A QirError says what
+    does not fit; no file is left half-written then.
+    """
+    check_form(form)
+    check_prefix(output)
+    _check_kept(output, model)
+    rewrites = RewriteLog()
+    graph = import_qdq(model, target=target, rewrites=rewrites)
+    paths = write_files(graph, output, form)
+    removed = tuple(f"'{r.node}': {r.reason}" for r in rewrites.refusals() if r.kind == PAIR)
+    return Converted(graph, paths, report_layers(graph, {}), removed)
+
+
+def import_qdq(model: Model, *, target: str = "ascend", rewrites: RewriteLog | None = None) -> Graph:
+    """The closed graph of a model that holds QuantizeLinear and DequantizeLinear, by the pipeline `qdq`.
+
+    PassError when the model has no such pairs, or the target can run none of its layers in integers.
+    """
+    chosen = target_named(target)
+    graph = model.clone() if isinstance(model, Graph) else load(model)
+    if not any(node.op == "DequantizeLinear" for node in walk_nodes(graph)):
+        raise PassError(
+            "the model has no QuantizeLinear and DequantizeLinear to convert; "
+            "quantize it with data (`qir quantize`), or give the record of its scales"
+        )
+    context = Context(rules=chosen.rules, rewrites=RewriteLog() if rewrites is None else rewrites)
+    PassManager(parse_pipeline("qdq", named=chosen.pipelines)).run(graph, context)
+    if not quantized_layers(graph):
+        layers = report_layers(graph, {})
+        reasons = [f"'{layer.name}' ({layer.op}): {layer.reason}" for layer in layers[:3]]
+        raise PassError(f"'{chosen.name}' runs no layer in integers: {'; '.join(reasons) or 'there is none'}")
+    return graph
+
+
 def _configured(item: Pass, unfused: tuple[str, ...]) -> Pass:
     if isinstance(item, FuseBn) and unfused:
         return replace(item, skip=(*item.skip, *(name for name in unfused if name not in item.skip)))
@@ -121,9 +169,9 @@ def _path(source: Model | Record) -> Path | None:
     return None
 
 
-def _check_kept(output: str | os.PathLike[str], model: Model, record: Record) -> None:
+def _check_kept(output: str | os.PathLike[str], *inputs: Model | Record) -> None:
     """ConfigError when a file to be written is one that was read."""
     for path in output_paths(output):
-        for source in (_path(model), _path(record)):
+        for source in map(_path, inputs):
             if source is not None and source.exists() and path.exists() and path.samefile(source):
                 raise ConfigError(f"'{path}' is read, so it is not overwritten; choose another output prefix")
