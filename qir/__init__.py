@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qir.conversion import Converted as Converted
     from qir.conversion import apply_record as apply_record
+    from qir.conversion import convert_qdq as convert_qdq
     from qir.conversion import convert_record as convert_record
+    from qir.conversion import import_qdq as import_qdq
     from qir.ir.errors import QirError as QirError
     from qir.ir.graph import Graph as Graph
     from qir.models import load as load
@@ -21,16 +23,20 @@ if TYPE_CHECKING:
     from qir.passes.manager import PassManager as PassManager
     from qir.quantization import Quantized as Quantized
     from qir.quantization import quantize as quantize
+    from qir.runtime.deploy import DeploySession as DeploySession
 
 _HOME = {
     "Context": "qir.passes.context",
+    "DeploySession": "qir.runtime.deploy",
     "Converted": "qir.conversion",
     "Graph": "qir.ir.graph",
     "PassManager": "qir.passes.manager",
     "QirError": "qir.ir.errors",
     "Quantized": "qir.quantization",
     "apply_record": "qir.conversion",
+    "convert_qdq": "qir.conversion",
     "convert_record": "qir.conversion",
+    "import_qdq": "qir.conversion",
     "load": "qir.models",
     "parse": "qir.models",
     "quantize": "qir.quantization",
@@ -45,7 +51,9 @@ __all__ = [
     "QirError",
     "Quantized",
     "apply_record",
+    "convert_qdq",
     "convert_record",
+    "import_qdq",
     "load",
     "parse",
     "quantize",
