@@ -219,8 +219,8 @@ def _moving(quants: Mapping[Value, QuantStep], layers: Set[Node]) -> tuple[Node,
                     continue
                 if not is_op(node, *MOVING) or index or node.graph is not value.graph:
                     raise ModelError(
-                        f"input {index} of {describe(node)} reads the integers of {describe(quant.node)}, but no "
-                        "AscendDequant or AscendAntiQuant follows: it would take them for real numbers"
+                        f"input {index} of {describe(node)} reads the integers of {describe(quant.node)}, "
+                        "but no AscendDequant or AscendAntiQuant follows: it would take them for real numbers"
                     )
                 if node not in found:
                     found[node] = None

@@ -32,7 +32,7 @@ from qir.runtime.deploy.fields import constant_of, describe
 from qir.runtime.deploy.layers import DeployGraph, IntegerLayer, quant_behind
 from qir.runtime.deploy.ops import AntiQuantStep, DequantStep, QuantStep
 from qir.runtime.deploy.plan import Plan, plan_layer
-from qir.runtime.deploy.sums import add_sums
+from qir.runtime.deploy.sums import add_sums, along_channels
 
 F32 = npt.NDArray[np.float32]
 _INT16 = (-32768, 32767)
@@ -120,8 +120,15 @@ class _Lowering:
             x = build.cast(build.cast(x, DType.I32, "trunc"), DType.F32, "centred")
         else:
             x = build.node(step.rounding, "round", [x], dtype=DType.F32)
-        self.graph.replace(step.node.output, x)
-        self.graph.erase(step.node)
+        self._take_over(step.node, x)
+
+    def _take_over(self, node: Node, result: Value) -> None:
+        """Erase a node for `result`, which keeps the name of its output: values are tapped by it."""
+        name = node.output.name
+        self.graph.replace(node.output, result)
+        self.graph.erase(node)
+        if not self.graph.has_value(name):
+            self.graph.rename(result, name)
 
     def returned(self, value: Value, step: QuantStep) -> None:
         """Integers that the graph returns get their zero point back."""
@@ -144,7 +151,7 @@ class _Lowering:
         assert first is not None
         sums = add_sums(self.graph, layer, plan)
         for step in layer.dequants:
-            self._dequant(step, layer, sums.accumulator)
+            self._dequant(step, layer, sums.rounded)
         for node in dict.fromkeys((layer.last, layer.node)):
             if not any(value is not None and value.is_read for value in node.outputs):
                 self.graph.erase(node)
@@ -156,7 +163,7 @@ class _Lowering:
         wide = accumulator.tensor.dtype is DType.F64
         y = accumulator
         if params.shift.any():
-            down = _along_channels(np.ldexp(1.0, -params.shift), layer)
+            down = _scale_array(np.ldexp(1.0, -params.shift), layer)
             kind = DType.F64 if wide else DType.F32
             factor = build.constant("shift", down.astype(np.float64 if wide else np.float32))
             y = build.node(
@@ -166,18 +173,17 @@ class _Lowering:
             y = build.cast(y, DType.F32, "float")
         if params.shift.any():
             y = build.clip(y, *_INT16)
-        scale = self.scale(f"{name}.scale", _along_channels(params.scale, layer))
+        scale = self.scale(f"{name}.scale", _scale_array(params.scale, layer))
         for _ in range(2 if step.sqrt_mode else 1):
             y = build.node("Mul", "mul", [y, scale], dtype=DType.F32)
         if params.shift.any():
-            up = self.scale(f"{name}.shift", _along_channels(np.ldexp(1.0, params.shift), layer))
+            up = self.scale(f"{name}.shift", _scale_array(np.ldexp(1.0, params.shift), layer))
             y = build.node("Mul", "shifted_back", [y, up], dtype=DType.F32)
         if step.relu:
             y = build.node("Relu", "relu", [y], dtype=DType.F32)
         if step.result is DType.F16:
             y = build.cast(y, DType.F16, "half")
-        self.graph.replace(step.node.output, y)
-        self.graph.erase(step.node)
+        self._take_over(step.node, y)
 
     def check_restored(self, step: AntiQuantStep) -> None:
         """What is taken away again must be what was put on."""
@@ -199,8 +205,7 @@ class _Lowering:
             y = build.node("Mul", "mul", [y, scale], dtype=DType.F32)
         if step.result is DType.F16:
             y = build.cast(y, DType.F16, "half")
-        self.graph.replace(step.node.output, y)
-        self.graph.erase(step.node)
+        self._take_over(step.node, y)
 
     def move(self, node: Node) -> None:
         """An op that moves integers moves floats now. A Pad fills with the zero point, which is now 0."""
@@ -225,10 +230,7 @@ class _Lowering:
                 self.graph.erase(cast)
 
 
-def _along_channels(data: npt.NDArray[np.generic], layer: IntegerLayer) -> F32:
+def _scale_array(data: npt.NDArray[np.generic], layer: IntegerLayer) -> F32:
     """One number, or one per output channel shaped to lie along axis 1 of the layer's result."""
     array = data.astype(np.float32)
-    if array.size == 1:
-        return array.reshape(())
-    assert layer.weight is not None
-    return array.reshape(1, -1, *[1] * (layer.weight.ndim - 2))
+    return array.reshape(()) if array.size == 1 else along_channels(array, layer)

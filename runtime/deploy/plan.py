@@ -5,12 +5,15 @@ layout, one small matrix product per group). Floats are exact integers as long a
 mantissa: then no addition rounds, so neither order nor fused multiply-add nor blocking changes a bit. Let
 `bound` be the largest magnitude of any partial sum, from the weights, the bias and the range of the input:
 
-    FLOAT32  bound < 2^24        the layer as it is, on float32
-    FLOAT64  Gemm, MatMul        the layer on float64, bound < 2^53 (float64 has no Conv in ONNX Runtime)
-    DIGITS   Conv, ConvTranspose weights and, from 16 bits on, inputs are split into digits,
-                                     w = sum_i B^i w_i,   x = 256 x_1 + x_0,
-                                 so that each layer of digits has a bound < 2^24 and runs on float32; the
-                                 results are added up with their factors in float64, which is exact below 2^53
+    FLOAT32  bound < 2^24: the layer as it is, on float32. Where only the bias of a channel reaches 2^24, it is
+             split, b = 2^16 b_1 + b_0: the layer sums with b_0 exactly, and adding 2^16 b_1 rounds once, as
+             converting the int32 accumulator to float32 does.
+    FLOAT64  Gemm and MatMul with bound < 2^53, on float64 (for which ONNX Runtime has no Conv).
+    DIGITS   Conv and ConvTranspose: weights and, from 16 bits on, inputs are split into digits,
+             w = sum_i B^i w_i and x = 256 x_1 + x_0, so that each pair of digits has a bound < 2^24 and runs
+             on float32; the results are added up with their factors in float64, exactly below 2^53.
+
+What these ops make of the largest sums is tried once in a process, see `self_test`.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ Integers = npt.NDArray[np.int64]
 EXACT_FLOAT64 = 2**53
 SPLIT_INPUT = 256
 """The base into which wide inputs are split."""
+_LOW_BIAS = 2**16
+"""b_1 then has 15 bits, and 2^16 b_1 is a float32 number."""
 _NARROW = 256  # the largest |x| of an input digit: x_0 and x_1 of 16 bits, or 8 bits less a zero point
 
 
@@ -48,7 +53,8 @@ class Plan:
 
     `bound` is the largest magnitude of a partial sum; `digits` are the weight digits, lowest first, in the
     layout of the weight, with the base they stand for (one digit of base 1 when there is nothing to split).
-    `input_digits` is 1, or 2 when the input is split into 256 x_1 + x_0.
+    `input_digits` is 1, or 2 when the input is split into 256 x_1 + x_0. `high_bias` [channels] is what is
+    added behind the layer's own sums, when its bias is split.
     """
 
     method: Method
@@ -56,6 +62,7 @@ class Plan:
     digits: tuple[Integers, ...]
     base: int
     input_digits: int
+    high_bias: Integers | None = None
 
     @property
     def may_overflow(self) -> bool:
@@ -65,15 +72,19 @@ class Plan:
 
 def plan_layer(layer: IntegerLayer) -> Plan:
     """The plan of a layer; ModelError when its bias overflows or it is too large for all methods."""
-    low, high = layer.quant.centred_range
+    low, high = (min(layer.quant.centred_range[0], 0), max(layer.quant.centred_range[1], 0))
     if layer.weight is None:
         return Plan(Method.FLOAT32, _pool_bound(layer), (), 1, 1)
     weight = _centred_weight(layer)
     rows = channels_first(weight, layer.weight_spec)
     _check_bias(layer, rows)
-    bound = int(sum_bounds(rows, layer.bias, min(low, 0), max(high, 0)).max(initial=0))
+    bounds = sum_bounds(rows, layer.bias, low, high)
+    bound = int(bounds.max(initial=0))
     if bound < EXACT_FLOAT32:
         return Plan(Method.FLOAT32, bound, (weight,), 1, 1)
+    split = _split_bias(layer, rows, bounds)
+    if split is not None and bound <= INT32_RANGE[1]:
+        return Plan(Method.FLOAT32, bound, (weight,), 1, 1, split)
     if layer.node.op in ("Gemm", "MatMul") and bound < EXACT_FLOAT64:
         return Plan(Method.FLOAT64, bound, (weight,), 1, 1)
     limit = min(layer.quant.largest, _NARROW)
@@ -112,6 +123,17 @@ def _check_bias(layer: IntegerLayer, rows: Integers) -> None:
             f"layer {describe(layer.node)}: the bias of channel {bad[0]} is {corrected[bad[0]]} with the "
             "correction for the zero point, which overflows int32; leave the layer in float"
         )
+
+
+def _split_bias(layer: IntegerLayer, rows: Integers, bounds: Integers) -> Integers | None:
+    """2^16 b_1 of the channels that pass 2^24; None when that does not keep the other sums below it."""
+    shifted = any(step.params.shift.any() for step in layer.dequants)  # shifts the exact accumulator
+    if layer.bias is None or shifted:
+        return None
+    bias = layer.bias.astype(np.int64)
+    high = np.where(bounds < EXACT_FLOAT32, 0, (bias + _LOW_BIAS // 2) // _LOW_BIAS * _LOW_BIAS)
+    rest = sum_bounds(rows, bias - high, *layer.quant.centred_range)
+    return high if rest.max() < EXACT_FLOAT32 else None
 
 
 def _split(weight: Integers, base: int) -> tuple[Integers, ...]:

@@ -21,6 +21,8 @@ from qir.runtime.bounds import EXACT_FLOAT32, INT32_RANGE
 from qir.runtime.deploy.layers import read_layers
 from qir.runtime.deploy.lowering import LoweredLayer, lower
 from qir.runtime.deploy.packed import unpack_weights
+from qir.runtime.deploy.self_test import check_arithmetic
+from qir.runtime.deploy.sums import along_channels
 from qir.runtime.session import Feeds, Session
 
 Array = npt.NDArray[Any]
@@ -88,6 +90,7 @@ class DeploySession:
         threads: int | None = None,
         optimize: bool = True,
     ) -> None:
+        check_arithmetic()
         graph = model.clone() if isinstance(model, Graph) else _read(model)
         self._threads, self._optimize = threads, optimize
         self._inputs = [_info(v) for v in graph.inputs if v.constant is None]
@@ -141,7 +144,7 @@ class DeploySession:
         self._check(feeds)
         results = session.run({**feeds, **self._lowered.scales})
         for each in self._lowered.layers:
-            _check_overflow(each, results)
+            check_overflow(each, results)
         return results
 
     def _names(self, names: Sequence[str] | None) -> list[str]:
@@ -213,12 +216,15 @@ def _public(each: LoweredLayer) -> DeployLayer:
 
 def _integers_of(each: LoweredLayer, results: Mapping[str, Array]) -> LayerIntegers:
     accumulator = results[each.accumulator]
+    if each.plan.high_bias is not None:
+        accumulator = accumulator.astype(np.int64) + along_channels(each.plan.high_bias, each.layer)
     if each.layer.weight is not None:
         accumulator = accumulator.astype(np.int32)
     return LayerIntegers(results[each.input].astype(np.int32), accumulator)
 
 
-def _check_overflow(each: LoweredLayer, results: Mapping[str, Array]) -> None:
+def check_overflow(each: LoweredLayer, results: Mapping[str, Array]) -> None:
+    """QirError when the accumulators of a layer left int32 in one run; `results` hold its extremes."""
     if each.extremes is None:
         return
     least, greatest = (float(results[name]) for name in each.extremes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +15,25 @@ from qir.runtime.deploy.build import Builder
 from qir.runtime.deploy.layers import IntegerLayer
 from qir.runtime.deploy.plan import SPLIT_INPUT, Method, Plan
 
+T = TypeVar("T", bound=np.generic)
+
 
 class Sums(NamedTuple):
-    """The accumulators (float32 or float64), and their extremes by name where int32 may overflow."""
+    """The accumulators (float32 or float64), and their extremes by name where int32 may overflow.
+
+    `rounded` is what is dequantized: the accumulators, as float32 holds them where the bias is split.
+    """
 
     accumulator: Value
+    rounded: Value
     extremes: tuple[str, str] | None
 
 
 def add_sums(graph: Graph, layer: IntegerLayer, plan: Plan) -> Sums:
     """Make the layer compute its accumulators in floats; other nodes may take the place of its own."""
     if plan.method is Method.FLOAT32:
-        return Sums(_in_place(graph, layer, plan), None)
+        accumulator = _in_place(graph, layer, plan)
+        return Sums(accumulator, _with_high_bias(graph, layer, plan, accumulator), None)
     build = Builder(graph, layer.name, layer.node)
     accumulator = (
         _on_float64(build, layer, plan) if plan.method is Method.FLOAT64 else _digits(build, layer, plan)
@@ -34,12 +41,12 @@ def add_sums(graph: Graph, layer: IntegerLayer, plan: Plan) -> Sums:
     if layer.bias is not None and layer.node.op != "Gemm":
         accumulator = _with_bias(build, layer, accumulator)
     if not plan.may_overflow:
-        return Sums(accumulator, None)
+        return Sums(accumulator, accumulator, None)
     least, greatest = (
         build.node(op, part, [accumulator], {"keepdims": 0}, DType.F64)
         for op, part in (("ReduceMin", "least"), ("ReduceMax", "greatest"))
     )
-    return Sums(accumulator, (least.name, greatest.name))
+    return Sums(accumulator, accumulator, (least.name, greatest.name))
 
 
 def _in_place(graph: Graph, layer: IntegerLayer, plan: Plan) -> Value:
@@ -48,10 +55,26 @@ def _in_place(graph: Graph, layer: IntegerLayer, plan: Plan) -> Value:
     if layer.weight is not None:
         _set_constant(graph, node, 1, plan.digits[0])
     if layer.bias is not None:
-        _set_constant(graph, last, 1 if last is not node else 2, layer.bias)
+        bias = layer.bias if plan.high_bias is None else layer.bias - plan.high_bias
+        _set_constant(graph, last, 1 if last is not node else 2, bias)
     for each in (node, last):
         each.output.type = TensorType(DType.F32)
     return last.output
+
+
+def _with_high_bias(graph: Graph, layer: IntegerLayer, plan: Plan, accumulator: Value) -> Value:
+    if plan.high_bias is None:
+        return accumulator
+    build = Builder(graph, layer.name, layer.dequants[0].node)
+    bias = build.constant("high_bias", along_channels(plan.high_bias.astype(np.float32), layer))
+    return build.node("Add", "high", [accumulator, bias], dtype=DType.F32)
+
+
+def along_channels(data: npt.NDArray[T], layer: IntegerLayer) -> npt.NDArray[T]:
+    """One number per output channel shaped to lie along the channels of the layer's result."""
+    if layer.weight is None or layer.node.op == "MatMul":
+        return data
+    return data.reshape(1, -1, *[1] * (layer.weight.ndim - 2))
 
 
 def _set_constant(graph: Graph, node: Node, index: int, integers: npt.NDArray[np.integer[Any]]) -> None:
@@ -62,10 +85,7 @@ def _set_constant(graph: Graph, node: Node, index: int, integers: npt.NDArray[np
 
 def _with_bias(build: Builder, layer: IntegerLayer, accumulator: Value) -> Value:
     assert layer.bias is not None
-    assert layer.weight is not None
-    bias = layer.bias.astype(np.float64)
-    if layer.node.op != "MatMul":
-        bias = bias.reshape(1, -1, *[1] * (layer.weight.ndim - 2))
+    bias = along_channels(layer.bias.astype(np.float64), layer)
     return build.node("Add", "biased", [accumulator, build.constant("bias", bias)], dtype=DType.F64)
 
 
