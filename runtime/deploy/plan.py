@@ -5,9 +5,9 @@ layout, one small matrix product per group). Floats are exact integers as long a
 mantissa: then no addition rounds, so neither order nor fused multiply-add nor blocking changes a bit. Let
 `bound` be the largest magnitude of any partial sum, from the weights, the bias and the range of the input:
 
-    FLOAT32  bound < 2^24: the layer as it is, on float32. Where only the bias of a channel reaches 2^24, it is
-             split, b = 2^16 b_1 + b_0: the layer sums with b_0 exactly, and adding 2^16 b_1 rounds once, as
-             converting the int32 accumulator to float32 does.
+    FLOAT32  bound < 2^24: the layer as it is, on float32. Where only the bias of a channel reaches 2^24, it
+             is split, b = 2^16 b_1 + b_0: the layer sums with b_0 exactly, and adding 2^16 b_1 rounds once,
+             as converting the int32 accumulator to float32 does.
     FLOAT64  Gemm and MatMul with bound < 2^53, on float64 (for which ONNX Runtime has no Conv).
     DIGITS   Conv and ConvTranspose: weights and, from 16 bits on, inputs are split into digits,
              w = sum_i B^i w_i and x = 256 x_1 + x_0, so that each pair of digits has a bound < 2^24 and runs

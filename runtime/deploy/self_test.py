@@ -1,7 +1,7 @@
-"""Tries once in a process whether ONNX Runtime sums the largest integers exactly in float32 on this processor.
+"""Tries once in a process whether ONNX Runtime sums the largest integers exactly on this processor.
 
-Exact sums are a matter of IEEE arithmetic, but builds of ONNX Runtime may trade it for speed (bfloat16 products,
-say). Whoever has such a build must hear of it, and not trust results that look like any others.
+Exact sums are a matter of IEEE arithmetic, but builds of ONNX Runtime may trade it for speed (bfloat16
+products, say). Whoever has such a build must hear of it, and not trust results that look like any others.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def check_arithmetic() -> None:
         for name, found in results.items():
             if not np.array_equal(found.reshape(expected.shape), expected):
                 raise QirError(
-                    f"this build of ONNX Runtime does not sum float32 exactly on this processor ({name}): a deploy "
-                    "graph cannot be run here; install the onnxruntime package of PyPI without fast-math options"
+                    f"this build of ONNX Runtime does not sum float32 exactly on this processor ({name}): "
+                    "a deploy graph cannot be run here; install onnxruntime from PyPI"
                 )
 
 
