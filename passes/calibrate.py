@@ -4,6 +4,9 @@ Statistics are taken of the float graph (its exact passes have run), so that the
 layers are quantized, with how many bits or by which method. `weights=quantized` takes them with weights
 replaced by their fake-quantized values, as AMCT does (weights of ConvTranspose stay float there); it needs
 `quantize-weights` before.
+
+Scales of float16 tensors are rounded to float16, in which the hardware computes there; `scales=float16` does
+that for all of them, which is AMCT's FORCE_FP16_QUANT.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
@@ -23,7 +27,7 @@ from qir.passes.context import Context
 from qir.passes.left_float import leave_in_float
 from qir.runtime.calibrators import CalibrationMethod, Percentile, method_named
 from qir.runtime.collect import collect_statistics
-from qir.runtime.scales import NO_SCALE, is_lost
+from qir.runtime.scales import NO_SCALE, in_float16, is_lost
 from qir.runtime.statistics import TensorStatistics
 from qir.runtime.weights import fake_quantize
 
@@ -38,6 +42,7 @@ class Calibrate(Pass):
     method: Method = "ifmr"
     percentile: float = 0.9999
     weights: Literal["float", "quantized"] = "float"
+    scales: Literal["auto", "float16"] = "auto"
 
     def __post_init__(self) -> None:
         self.calibration_method()  # refuses a percentile out of range
@@ -61,7 +66,7 @@ class Calibrate(Pass):
         for node in quants:
             if node.graph is None:
                 continue  # it went with its only layer
-            reason = _close(node, statistics[_source(node).name], method)
+            reason = _close(node, statistics[_source(node).name], method, self.scales == "float16")
             if reason is None:
                 context.rewrites.applied(self.name, node.name)
                 continue
@@ -86,7 +91,7 @@ def open_activation_quants(graph: Graph) -> list[Node]:
     ]
 
 
-def _close(node: Node, statistics: TensorStatistics, method: CalibrationMethod) -> str | None:
+def _close(node: Node, statistics: TensorStatistics, method: CalibrationMethod, in_half: bool) -> str | None:
     """Close an open quant; or the reason why its readers must stay in float."""
     source, spec = _source(node), node.output.tensor.quant
     assert isinstance(spec, QuantSpec)
@@ -99,6 +104,8 @@ def _close(node: Node, statistics: TensorStatistics, method: CalibrationMethod) 
     low, high = statistics.minimum, statistics.maximum
     if is_lost(params, max(-low, high)):
         return f"its input '{source.name}' is too small, within [{low:.3g}, {high:.3g}]: {NO_SCALE}"
+    if params.scale and (in_half or source.tensor.dtype is DType.F16):
+        params = QuantParams.of(spec, in_float16(params.scale_array()), params.zero_point)
     node.output.type = node.output.tensor.with_quant(params)
     return None
 
@@ -127,7 +134,9 @@ def with_quantized_weights(graph: Graph) -> Graph:
             raise PassError(f"weight '{source.name}' has no scale yet; run quantize-weights before calibrate")
         if not isinstance(params, QuantParams) or any(u.node.op == "ConvTranspose" for u in node.output.uses):
             continue
-        fake = copy.constant(Constant.of(fake_quantize(source.constant.array, params)), f"{source.name}.fake")
+        weights = source.constant.array
+        fake_weights = fake_quantize(weights, params).astype(weights.dtype, copy=False)
+        fake = copy.constant(Constant.of(fake_weights), f"{source.name}.fake")
         copy.replace(node.output, fake)
         copy.erase(node)
         if not source.is_read:

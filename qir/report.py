@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from qir.ir.cost import macs
+from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.ir.quants import is_quant, operand_precision, quantized_layers
+from qir.ir.quants import is_quant, operand_precision, quantized_layers, quantized_tensors
 from qir.ir.types import spec_of
 from qir.ir.walk import walk_nodes
+from qir.passes.insert_quant import INT8_WEIGHT
 from qir.passes.left_float import FLOAT
 from qir.runtime.compare import OutputComparison
 
@@ -21,9 +23,10 @@ WIDENED = "qir.widened"
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer: its precision ("int8", "int16" or "float32"), why, and its multiply-accumulates per sample.
+    """One layer: its precision, why it has that, and its multiply-accumulates per sample.
 
-    `macs` is None when a shape is unknown, and 0 for layers that multiply nothing.
+    `precision` is that of its input and, where it differs, its weight: "int8", "int16", "int8 x int4",
+    "float32", "float16". `macs` is None when a shape is unknown, and 0 for layers that multiply nothing.
     """
 
     name: str
@@ -60,34 +63,52 @@ class Report:
 
 def report_layers(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> tuple[LayerReport, ...]:
     """Every layer that is quantized, could be, or multiplies; `shapes` fills in unknown dimensions."""
+    return tuple(_layers(graph, shapes))
+
+
+def _layers(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[LayerReport]:
     quantized = set(quantized_layers(graph))
-    return tuple(_layers(graph, quantized, shapes))
-
-
-def _layers(
-    graph: Graph, quantized: set[Node], shapes: Mapping[str, tuple[int, ...]]
-) -> Iterator[LayerReport]:
+    tensors: dict[Node, list[str]] = {}
+    for node, index in quantized_tensors(graph):
+        tensors.setdefault(node, []).append(str(index))
     for node in walk_nodes(graph):
         if is_quant(node):
             continue
         cost = macs(node, shapes)
         if node in quantized:
-            quant = operand_precision(node, 0)
-            assert quant is not None
-            spec = spec_of(quant)
-            precision = f"int{spec.qtype.bits}"
-            yield LayerReport(node.name, node.op, precision, _widened(node), cost)
+            yield LayerReport(node.name, node.op, _precision(node), _remarks(node), cost)
         elif FLOAT in node.metadata:
-            yield LayerReport(node.name, node.op, "float32", node.metadata[FLOAT], cost)
+            yield LayerReport(node.name, node.op, _float_type(node), node.metadata[FLOAT], cost)
+        elif node in tensors:
+            reason = f"computes in float; what input {' and '.join(tensors[node])} reads travels as int8"
+            yield LayerReport(node.name, node.op, _float_type(node), reason, cost)
         elif cost:
-            yield LayerReport(node.name, node.op, "float32", "the target has no integer form of it", cost)
+            reason = "the target has no integer form of it"
+            yield LayerReport(node.name, node.op, _float_type(node), reason, cost)
 
 
-def _widened(node: Node) -> str:
+def _precision(node: Node) -> str:
+    quants = [operand_precision(node, i) for i in (0, 1)]
+    bits = [spec_of(quant).qtype.bits for quant in quants if quant is not None]
+    return " x ".join(f"int{b}" for b in (bits if bits[1:] == [4] else bits[:1]))
+
+
+def _float_type(node: Node) -> str:
+    known = [v.tensor.dtype for v in (*node.outputs, *node.inputs) if v is not None]
+    return "float16" if DType.F16 in known else "float32"
+
+
+def _remarks(node: Node) -> str:
+    """What is unusual about a quantized layer."""
+    found = []
     channels = json.loads(node.metadata.get(WIDENED, "[]"))
-    if not channels:
-        return ""
-    return f"weight scale of {len(channels)} channel(s) widened, so that the int32 bias does not overflow"
+    if channels:
+        found.append(
+            f"weight scale of {len(channels)} channel(s) widened, so that the int32 bias does not overflow"
+        )
+    if INT8_WEIGHT in node.metadata:
+        found.append(f"int4 weights were asked for, but {node.metadata[INT8_WEIGHT]}")
+    return "; ".join(found)
 
 
 def opaque_ops(graph: Graph, known_domains: Sequence[str] = ("", "ai.onnx", "qir")) -> tuple[str, ...]:

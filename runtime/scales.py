@@ -15,6 +15,8 @@ FLT_EPSILON = np.finfo(np.float32).eps
 NO_SCALE = f"the scale would be below {FLT_EPSILON:.2g}"
 """Why `is_lost`, in words."""
 
+_F16_LEAST, _F16_MOST = np.float32(2**-14), np.float32(65504)
+
 F32 = npt.NDArray[np.float32]
 
 
@@ -46,6 +48,17 @@ def symmetric_bound_and_steps(minimum: F32, maximum: F32, qtype: DType) -> tuple
 def without_tiny(scale: F32) -> F32:
     """Scales with those below FLT_EPSILON replaced by 1.0."""
     return np.where(scale < FLT_EPSILON, np.float32(1), scale).astype(np.float32)
+
+
+def in_float16(scale: F32) -> F32:
+    """Scales as AMCT's FORCE_FP16_QUANT has them (specification D.9): rounded to float16.
+
+    Scales outside float16's normal range become the square of their root, which is rounded instead.
+    """
+    with np.errstate(over="ignore"):
+        direct = scale.astype(np.float16).astype(np.float32)
+    root = np.sqrt(scale).astype(np.float16).astype(np.float32)
+    return np.where((scale >= _F16_LEAST) & (scale <= _F16_MOST), direct, root * root).astype(np.float32)
 
 
 def is_lost(params: QuantParams, largest: float) -> bool:

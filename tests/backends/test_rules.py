@@ -106,6 +106,56 @@ def test_pools_of_other_types() -> None:
 
 
 @pytest.mark.parametrize(
+    ("op", "weight", "attributes", "int16", "int4"),
+    [
+        ("Conv", (6, 4, 3), {}, None, None),
+        ("Conv", (6, 4, 3, 3), {}, None, None),
+        ("Conv", (6, 4, 3, 3, 3), {}, "3 spatial dimensions", None),
+        ("Conv", (6, 3, 3, 3), {}, None, "3 input channels"),
+        ("Conv", (6, 2, 3, 3), {"group": 2}, None, "2 groups"),
+        ("ConvTranspose", (3, 6, 2, 2), {}, None, "3 input channels"),
+        ("ConvTranspose", (4, 3, 2, 2), {}, None, None),
+        ("Gemm", (4, 3), {}, "no bias", None),
+        ("MatMul", (5, 4), {}, "never", "5 input channels"),
+        ("AveragePool", None, {"kernel_shape": (2, 2)}, "never", "never"),
+    ],
+)
+def test_other_precisions(
+    op: str,
+    weight: tuple[int, ...] | None,
+    attributes: dict[str, Attribute],
+    int16: str | None,
+    int4: str | None,
+) -> None:
+    node, rule = node_of(op, weight, **attributes), RULES.ops[op]
+    for refuse, reason in ((rule.refuse_int16, int16), (rule.refuse_int4, int4)):
+        found = "never" if refuse is None else refuse(node)
+        assert found == reason if found is None or reason is None else reason in found
+
+
+def test_tensors() -> None:
+    net = Net()
+    x, half = net.input("N", 4), net.graph.add_input("h", tensor(DType.F16, (4,)))
+    pool = net.add("MaxPool", "pool", [x], None).producer
+    add = net.add("Add", "add", [half, net.weight("w", 4)], None).producer
+    assert RULES.tensors["MaxPool"](pool, 0) is None
+    assert RULES.tensors["MaxPool"](pool, 1) == "MaxPool has no data input 1"
+    assert RULES.tensors["Add"](add, 0) == "its input 'h' is f16; Ascend quantizes float32 tensors only"
+    assert "is a constant" in RULES.tensors["Add"](add, 1)
+    assert RULES.tensors["Add"](add, 2) == "Add has no data input 2"
+
+
+def test_float16_layers_are_quantized_but_for_pools() -> None:
+    net = Net()
+    x = net.graph.add_input("x", tensor(DType.F16, (2, 4)))
+    weight = net.graph.constant(np.ones((4, 4), np.float16), "w")
+    assert refusal(net.add("MatMul", "mm", [x, weight], None).producer) is None
+    double = net.graph.constant(np.ones((4, 4)), "d")
+    reason = refusal(net.add("MatMul", "double", [x, double], None).producer)
+    assert reason == "its weight 'd' is f64; only float32 and float16 layers are quantized"
+
+
+@pytest.mark.parametrize(
     ("op", "weight", "attributes", "specs"),
     [
         (

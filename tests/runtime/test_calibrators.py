@@ -27,7 +27,7 @@ from qir.runtime.calibrators import (
     search_ratios,
 )
 from qir.runtime.kernels import fake_quantize
-from qir.runtime.scales import FLT_EPSILON
+from qir.runtime.scales import FLT_EPSILON, in_float16
 from qir.runtime.statistics import TensorStatistics
 
 GOLDEN = Path(__file__).parents[1] / "data" / "amct"
@@ -213,3 +213,14 @@ def test_errors_say_what_to_do() -> None:
     for method in (MinMax(), Percentile(), Ifmr()):
         with pytest.raises(CalibrationError, match="no calibration data"):
             method.close(TensorStatistics(), SYMMETRIC)
+
+
+def test_scales_in_float16() -> None:
+    scale = np.float32([0.024215253, 2**-14, 65504, 1e-6, 1e6])
+    found = in_float16(scale)
+    assert found.dtype == np.float32
+    assert found[:3].tolist() == [np.float32(np.float16(0.024215253)), 2**-14, 65504]
+    # Outside of the normal range: the square of a float16 number, as near as their squares are.
+    roots = np.sqrt(found[3:].astype(np.float64))
+    assert roots.tolist() == np.float16(roots).tolist()
+    assert found[3:] == pytest.approx(scale[3:], rel=1e-3)
