@@ -187,12 +187,40 @@ def test_equal_numbers_share_a_quant_and_others_do_not() -> None:
     assert apart.node("left").inputs[0] is not apart.node("right").inputs[0]
 
 
-def test_six_bit_weights_are_stored_in_eight() -> None:
-    assert own({"left": replace(ORIGINAL["left"], wts_type="INT6", scale_w=(0.05,) * 6)}) is not None
-    with pytest.raises(BackendError, match="scale_w of layer 'left' is too small for wts_type INT6"):
-        own({"left": replace(ORIGINAL["left"], wts_type="INT6")})
-    with pytest.raises(BackendError, match=r"wts_type INT7 is for Conv over 2 dimensions only, .* 'fc'"):
-        own({"fc": replace(ORIGINAL["fc"], wts_type="INT7")})
+@pytest.mark.parametrize(("wts_type", "largest"), [("INT6", 31), ("INT7", 63)])
+def test_six_and_seven_bit_weights_are_stored_in_eight(wts_type: str, largest: int) -> None:
+    net = Net()
+    x = net.input(1, 1, 4, 4)
+    w = net.graph.constant(np.float32([1, -1]).reshape(2, 1, 1, 1), "w")
+    net.graph.add_output(net.add("Conv", "c", [x, w], (1, 2, 4, 4)))
+
+    def record(*scales: float) -> dict[str, LayerRecord]:
+        return {"c": LayerRecord(1.0, 0, f32s(scales), wts_type=wts_type)}
+
+    (conv,) = (n for n in deploy.lower(apply_record(net.graph, record(1 / largest, 1 / (largest + 1)))).nodes
+               if n.op == "Conv")  # fmt: skip
+    assert conv.inputs[1].constant.array.ravel().tolist() == [largest, -largest - 1]
+    for scales in ((1 / (largest + 1), 1.0), (1.0, 1 / (largest + 2))):
+        with pytest.raises(BackendError, match=f"scale_w of layer 'c' is too small for wts_type {wts_type}"):
+            apply_record(net.graph, record(*scales))
+    with pytest.raises(
+        BackendError, match=rf"wts_type {wts_type} is for Conv over 2 dimensions only, .* 'fc'"
+    ):
+        own({"fc": replace(ORIGINAL["fc"], wts_type=wts_type)})
+
+
+def test_biases_reach_to_the_ends_of_int32() -> None:
+    record = {"c": LayerRecord(2.0**-20, 0, (2.0**-11,))}
+    for numbers, fits in (([-1.0, 1 - 2.0**-24], True), ([0.0, 1.0], False), ([-1 - 2.0**-23, 0.0], False)):
+        net = Net()
+        x = net.input(1, 1, 4, 4)
+        inputs = [x, net.weight("w", 2, 1, 1, 1), net.graph.constant(np.float32(numbers), "b")]
+        net.graph.add_output(net.add("Conv", "c", inputs, (1, 2, 4, 4)))
+        if fits:
+            apply_record(net.graph, record)
+            continue
+        with pytest.raises(BackendError, match=r"quantized bias -?21474.* of layer 'c', channel"):
+            apply_record(net.graph, record)
 
 
 TENSOR = LayerRecord(1.0, 0, (), wts_type=None, is_tensor_quantize=True)
