@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ _INT16 = (-32768, 32767)
 class LoweredLayer:
     """A layer by its plan and the names of the values that hold its integers in the lowered graph.
 
-    `extremes` are the values that hold its least and greatest accumulator, when int32 may overflow.
+    Use `sums` for the accumulators: a part of the bias may be missing in the value. `extremes` are the values that hold its least and greatest accumulator, when int32 may overflow.
     """
 
     layer: IntegerLayer
@@ -50,6 +51,15 @@ class LoweredLayer:
     input: str
     accumulator: str
     extremes: tuple[str, str] | None
+
+    def sums(self, results: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The exact accumulators of a run, as floats; `results` holds the value `accumulator`."""
+        partial = results[self.accumulator]
+        high = self.plan.high_bias
+        if high is None:
+            return partial
+        whole: npt.NDArray[np.float64] = partial.astype(np.float64) + along_channels(high, self.layer)
+        return whole
 
 
 @dataclass(frozen=True)

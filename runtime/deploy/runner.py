@@ -9,7 +9,8 @@ from qir.ir.graph import Graph
 from qir.runtime.deploy.layers import read_layers
 from qir.runtime.deploy.lowering import lower
 from qir.runtime.deploy.packed import unpack_weights
-from qir.runtime.deploy.session import check_overflow
+from qir.runtime.deploy.self_test import check_arithmetic
+from qir.runtime.deploy.session import DeployLayer, check_overflow, public_layer
 from qir.runtime.session import Feeds, Session
 from qir.runtime.units import Array
 
@@ -26,6 +27,7 @@ class DeployRunner:
     ) -> None:
         self.inputs = tuple(v.name for v in graph.inputs if v.constant is None)
         self.outputs = tuple(dict.fromkeys(v.name for v in graph.outputs))
+        check_arithmetic()
         copy = graph.clone()
         found = read_layers(copy)
         sums = [layer.last.output.name for layer in found.layers]
@@ -33,11 +35,17 @@ class DeployRunner:
         layers = zip(sums, self._lowered.layers, strict=True)
         self._held = {name: each.accumulator for name, each in layers}
         self._checked = [each for each in self._lowered.layers if each.extremes is not None]
+        self._split = [each for each in self._lowered.layers if each.plan.high_bias is not None]
         self._extremes = [name for each in self._checked for name in each.extremes or ()]
         fetched = dict.fromkeys(self._held.get(name, name) for name in taps)
         self._session = Session(
             self._lowered.graph, taps=[*fetched, *self._extremes], threads=threads, optimize=optimize
         )
+
+    @property
+    def layers(self) -> tuple[DeployLayer, ...]:
+        """The layers that run in integers, in running order."""
+        return tuple(public_layer(each) for each in self._lowered.layers)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """The outputs, or the outputs and taps called `names`, for one set of inputs."""
@@ -48,6 +56,9 @@ class DeployRunner:
         )
         for each in self._checked:
             check_overflow(each, results)
+        results |= {
+            each.accumulator: each.sums(results) for each in self._split if each.accumulator in results
+        }
         return {name: results[source] for name, source in held.items()}
 
     def stop(self) -> None:

@@ -22,7 +22,6 @@ from qir.runtime.deploy.layers import read_layers
 from qir.runtime.deploy.lowering import LoweredLayer, lower
 from qir.runtime.deploy.packed import unpack_weights
 from qir.runtime.deploy.self_test import check_arithmetic
-from qir.runtime.deploy.sums import along_channels
 from qir.runtime.session import Feeds, Session
 
 Array = npt.NDArray[Any]
@@ -111,7 +110,7 @@ class DeploySession:
     @property
     def layers(self) -> tuple[DeployLayer, ...]:
         """The layers that run in integers, in running order."""
-        return tuple(_public(each) for each in self._lowered.layers)
+        return tuple(public_layer(each) for each in self._lowered.layers)
 
     def run(self, output_names: Sequence[str] | None, feeds: Feeds) -> list[Array]:
         """The outputs of those names (None: all) for one set of inputs, by name.
@@ -209,15 +208,14 @@ def _check_feed(info: TensorInfo, array: Array) -> None:
         raise ConfigError(f"the data for input '{info.name}' are {given}; the model wants {info.type}")
 
 
-def _public(each: LoweredLayer) -> DeployLayer:
+def public_layer(each: LoweredLayer) -> DeployLayer:
+    """What users are told of a layer."""
     layer, plan = each.layer, each.plan
     return DeployLayer(layer.name, layer.node.op, layer.last.name, plan.bound, plan.method.value)
 
 
 def _integers_of(each: LoweredLayer, results: Mapping[str, Array]) -> LayerIntegers:
-    accumulator = results[each.accumulator]
-    if each.plan.high_bias is not None:
-        accumulator = accumulator.astype(np.int64) + along_channels(each.plan.high_bias, each.layer)
+    accumulator = each.sums(results)
     if each.layer.weight is not None:
         accumulator = accumulator.astype(np.int32)
     return LayerIntegers(results[each.input].astype(np.int32), accumulator)
