@@ -99,7 +99,8 @@ def write_files(
         if created and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         if isinstance(error, (OSError, ConfigError)):
-            raise BackendError(f"the files '{prefix}_…' cannot be written: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise BackendError(f"the files '{prefix}_…' cannot be written: {reason}") from error
         raise
     return paths
 
@@ -124,9 +125,12 @@ def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None) -> None
         else:
             model.run(given)
     except ModelError as error:
-        if given is not None and feeds is None and not _runs(graph, given):
+        failure = None if given is None else _failure(graph, given)
+        if failure is not None and feeds is None:
             _log.warning("'%s' was not run: made-up inputs do not fit the float model either", path.name)
             return
+        if failure is not None:
+            raise BackendError(f"the float model itself fails: {failure}") from error
         raise BackendError(f"the fake-quant model fails its trial run: {error}") from error
 
 
@@ -144,12 +148,13 @@ def _warn_of_saturation(path: Path, exact: Outputs, default: Outputs) -> None:
         )
 
 
-def _runs(graph: Graph, feeds: Feeds) -> bool:
+def _failure(graph: Graph, feeds: Feeds) -> QirError | None:
+    """What happens when the float model runs."""
     try:
         Session(graph, threads=1).run(feeds)
-    except QirError:
-        return False
-    return True
+    except QirError as error:
+        return error
+    return None
 
 
 def _publish(files: Sequence[Path], folder: Path) -> None:

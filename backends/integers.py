@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor, read_layers, read_tensors
-from qir.frontends.onnx.metadata import DOC_STRING, SPARSE_ATTRIBUTES
+from qir.frontends.onnx.metadata import DOC_STRING, IR_VERSION, SPARSE_ATTRIBUTES, runnable_ir_version
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant
@@ -71,7 +71,7 @@ def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
         if is_quant(node):
             lowered.erase(node)
     constants.finish()
-    drop_own_metadata(lowered)
+    make_runnable(lowered)
     return lowered
 
 
@@ -136,8 +136,10 @@ class StoredConstants:
                 self._graph.rename(new, name)
 
 
-def drop_own_metadata(graph: Graph) -> None:
-    """Remove the node metadata that only qir reads, in the graph and its subgraphs."""
+def make_runnable(graph: Graph) -> None:
+    """Remove the node metadata that only qir reads, subgraphs included; lower an IR version that few read."""
+    if IR_VERSION in graph.metadata:
+        graph.metadata[IR_VERSION] = str(runnable_ir_version(graph))
     for node in walk_nodes(graph):
         for key in [k for k in node.metadata if k.startswith(_OURS) and k not in _CONTENT]:
             del node.metadata[key]

@@ -11,7 +11,7 @@ import numpy as np
 from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import unquantized
+from qir.ir.quants import is_quant, unquantized
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Session, aligned_copy
 from qir.runtime.statistics import TensorStatistics
@@ -134,7 +134,15 @@ def _not_finite(source: Value, unit: Unit, problem: str) -> str:
             feed = f"input '{name}' holds {bad} of {array.size}"
             effect = "" if source.name == name else f" (noticed in {_described(source).rstrip(',')})"
             return f"{unit.where}: {feed} values that are NaN or infinite{effect}; repair or drop the sample"
+    readers = ", ".join(f"'{name}'" for name in _layers_reading(source))
+    cure = f"leave what reads it in float ({readers})" if readers else "leave what reads it in float"
     return (
-        f"{unit.where}: {_described(source)} is not finite though the inputs are: {problem}; the float model "
-        f"itself fails on this sample"
+        f"{unit.where}: {_described(source)} is not finite though the inputs are: {problem}; {cure}, "
+        f"or repair the model or the sample"
     )
+
+
+def _layers_reading(source: Value) -> list[str]:
+    """The layers that read a quant of `source`."""
+    quants = [use.node for use in source.uses if is_quant(use.node)]
+    return [use.node.name for quant in quants for use in quant.output.uses]

@@ -24,6 +24,12 @@ _RUNNING = re.compile(
     r"Status Message: (?P<reason>.*)",
     re.DOTALL,
 )
+_TOO_NEW = re.compile(
+    r"Unsupported model IR version: (?P<ir>\d+)"
+    r"|Opset (?P<opset>\d+) is under development.*till opset (?P<last>\d+)",
+    re.DOTALL,
+)
+_OLDEST_OPSET = 7
 _SOURCE = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ (?:.*?\) )?")
 
 
@@ -34,7 +40,19 @@ def explain_load(message: str, graph: Graph) -> str:
         op, domain = unknown["op"] or unknown["bare"], unknown["domain"] or ""
         node = next((n for n in walk_nodes(graph) if n.op == op and n.domain == domain), None)
         return _unknown_op(op, domain, node)
+    new = _TOO_NEW.search(message)
+    if new:
+        what = f"IR version {new['ir']}" if new["ir"] else f"opset {new['opset']} (it ends at {new['last']})"
+        return (
+            f"the installed ONNX Runtime is too old for {what}: install a newer one, or export the model anew"
+        )
     kernel = _NO_KERNEL.search(message)
+    opset = graph.opsets.get("", _OLDEST_OPSET)
+    if opset < _OLDEST_OPSET:
+        return (
+            f"ONNX Runtime cannot run this model of opset {opset}: export it with opset {_OLDEST_OPSET} or "
+            f"later, or raise it with onnx.version_converter"
+        )
     if kernel:
         return (
             f"ONNX Runtime has no CPU kernel for node '{kernel['node']}' ({kernel['op']}) with the element "
@@ -42,8 +60,8 @@ def explain_load(message: str, graph: Graph) -> str:
         )
     invalid = _IN_NODE.search(message)
     if invalid:
-        return f"ONNX Runtime rejects node '{invalid['node']}' ({invalid['op']}): {_short(invalid['reason'])}"
-    return f"ONNX Runtime cannot load the model: {_short(message)}"
+        return f"ONNX Runtime rejects node '{invalid['node']}' ({invalid['op']}): {short(invalid['reason'])}"
+    return f"ONNX Runtime cannot load the model: {short(message)}"
 
 
 def _unknown_op(op: str, domain: str, node: Node | None) -> str:
@@ -59,11 +77,11 @@ def explain_run(message: str) -> str:
     """Why a run failed."""
     failed = _RUNNING.search(message)
     if failed:
-        return f"node '{failed['node']}' ({failed['op']}) failed in ONNX Runtime: {_short(failed['reason'])}"
-    return f"ONNX Runtime failed: {_short(message)}"
+        return f"node '{failed['node']}' ({failed['op']}) failed in ONNX Runtime: {short(failed['reason'])}"
+    return f"ONNX Runtime failed: {short(message)}"
 
 
-def _short(message: str) -> str:
-    """The first line without ONNX Runtime's own codes and source positions."""
+def short(message: str) -> str:
+    """The first line of a message of ONNX Runtime without ONNX Runtime's own codes and source positions."""
     text = _SOURCE.sub("", _PREFIX.sub("", message.strip()))
     return text.splitlines()[0].strip() if text.strip() else "no reason given"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from qir.ir.errors import ModelError
+from qir.runtime.ort_errors import short
 from qir.runtime.session import EXACT_INT8
 
 
@@ -29,7 +30,7 @@ class ModelFile:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
-            raise ModelError(f"ONNX Runtime cannot load '{path.name}': {error}") from error
+            raise ModelError(f"ONNX Runtime cannot load '{path.name}': {short(str(error))}") from error
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """Outputs by name; ModelError when the run fails."""
@@ -37,4 +38,5 @@ class ModelFile:
         try:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
         except Exception as error:  # as above
-            raise ModelError(f"ONNX Runtime cannot run '{self._path.name}': {error}") from error
+            reason = short(str(error))
+            raise ModelError(f"ONNX Runtime cannot run '{self._path.name}': {reason}") from error

@@ -17,22 +17,21 @@ from qir.runtime.scales import params_of_range
 F32 = npt.NDArray[np.float32]
 
 
-def arq(weights: npt.NDArray[Any], spec: QuantSpec, name: str = "the weights") -> QuantParams:
+def arq(weights: npt.NDArray[Any], spec: QuantSpec) -> QuantParams:
     """Close `spec` by the range of each channel of float weights (specification D.2).
 
-    An all-zero channel gets scale 1.0. ModelError, naming the tensor by `name`, when the weights are empty,
-    not floating point, or not finite; PassError when the spec does not fit the shape.
+    An all-zero channel gets scale 1.0. ModelError when the weights are empty, not floating point, or not
+    finite; PassError when the spec does not fit the shape.
     """
     if not np.issubdtype(weights.dtype, np.floating):
-        raise ModelError(f"{name}: weights must be floating point, not {weights.dtype}")
+        raise ModelError(f"weights must be floating point, not {weights.dtype}")
     if weights.size == 0:
-        raise ModelError(f"{name}: weights of shape {list(weights.shape)} are empty")
+        raise ModelError(f"weights of shape {list(weights.shape)} are empty")
     rows = channels_first(weights.astype(np.float32, copy=False), spec)
     bad = rows.size - int(np.count_nonzero(np.isfinite(rows)))
     if bad:
         raise ModelError(
-            f"{name}: {bad} of {rows.size} weights are NaN or infinite; "
-            "repair the model or leave the layer in float"
+            f"{bad} of {rows.size} weights are NaN or infinite; repair the model or leave the layer in float"
         )
     return params_of_range(rows.min(axis=1), rows.max(axis=1), spec)
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.backends.fake_quant.half import cast, widen_layers
-from qir.backends.integers import StoredConstants, drop_own_metadata
+from qir.backends.integers import StoredConstants, make_runnable
 from qir.backends.layers import Operand, check_closed
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
@@ -57,7 +57,7 @@ def lower(graph: Graph) -> Graph:
         if is_quant(node):
             _lower_quant(lowered, node, constants, widened)
     constants.finish()
-    drop_own_metadata(lowered)
+    make_runnable(lowered)
     return lowered
 
 

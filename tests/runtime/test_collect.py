@@ -120,10 +120,20 @@ def test_the_first_sample_that_is_not_finite(workers: int) -> None:
     feeds = [{"x": x[i : i + 5]} for i in range(0, 50, 5)]
     message = (
         r"sample 17 \(row 2 of feed 3\): tensor 'b', made by node 'second' \(Log\), is not finite though the "
-        r"inputs are: 2 of 4 values are NaN or infinite"
+        r"inputs are: 2 of 4 values are NaN or infinite; leave what reads it in float, or repair"
     )
     with pytest.raises(CalibrationError, match=message):
         collected(feeds, log_net(), ["b", "a"], workers)
+
+
+def test_layers_that_read_what_is_not_finite_are_named() -> None:
+    graph = log_net()
+    kind = tensor(DType.F32, ["N", 4]).with_quant(QuantSpec(DType.I8))
+    quant = graph.add("quant", [graph.value("b")], domain="qir", types=[kind])
+    for name in ("fc1", "fc2"):
+        graph.add("Relu", [quant.output], name=name)
+    with pytest.raises(CalibrationError, match=r"leave what reads it in float \('fc1', 'fc2'\)"):
+        collected([{"x": np.zeros((1, 4), np.float32)}], graph, [quant.output.name])
 
 
 def test_data_that_are_not_finite() -> None:

@@ -122,6 +122,26 @@ def test_an_invalid_node_is_named() -> None:
         Session(graph)
 
 
+@pytest.mark.parametrize(
+    ("opset", "message"),
+    [
+        (5, "cannot run this model of opset 5: export it with opset 7 or later"),
+        (9999, "is too old for opset 9999 .*: install a newer one"),
+    ],
+)
+def test_opsets_out_of_reach(opset: int, message: str) -> None:
+    graph = elementwise("Dropout", DType.F32)
+    graph.opsets[""] = opset
+    with pytest.raises(ModelError, match=message):
+        Session(graph)
+
+
+def test_a_late_ir_version_does_not_matter() -> None:
+    graph = elementwise("Neg", DType.F32)
+    graph.metadata["qir.ir_version"] = "99"
+    assert list(Session(graph).run({"x": np.ones((1, 4), np.float32)})) == ["y"]
+
+
 def test_a_failing_run_names_the_node(capfd: pytest.CaptureFixture[str]) -> None:
     graph = Graph("net", {"": 17})
     a = graph.add_input("a", tensor(DType.F32, ["N", "K"]))

@@ -116,8 +116,8 @@ def test_float16_weights_are_computed_in_float32() -> None:
 def test_errors_name_the_tensor() -> None:
     spec = QuantSpec(DType.I8, axis=0)
     bad = np.float32([[1, np.nan, np.inf]])
-    with pytest.raises(ModelError, match="conv1's weights: 2 of 3 weights are NaN or infinite; repair"):
-        arq(bad, spec, "conv1's weights")
+    with pytest.raises(ModelError, match=r"^2 of 3 weights are NaN or infinite; repair"):
+        arq(bad, spec)
     with pytest.raises(ModelError, match="floating point, not int8"):
         arq(np.int8([1]), spec)
     with pytest.raises(ModelError, match="empty"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx
 
+from qir.frontends.onnx.metadata import runnable_ir_version
 from qir.frontends.onnx.tensors import describe_tensor, write_tensor
 from qir.frontends.onnx.writer import Quants, build_model
 from qir.ir.constant import Constant
@@ -23,7 +24,7 @@ def to_detached_model(
     In the model they are marked as external data in a file called `memory`, which does not exist. Neither
     the 2 GB of a protobuf nor a copy of the weights is in the way. Constants of subgraphs, strings and
     types that numpy lacks stay in the model. Constants that were inputs too are no inputs here: ONNX
-    Runtime optimizes what is constant.
+    Runtime optimizes what is constant. The IR version is the lowest that will do.
     """
     needed = {v.name for v in graph.inputs}
     detached: dict[str, Constant] = {}
@@ -41,6 +42,7 @@ def to_detached_model(
         detached[name] = constant
 
     model = build_model(graph, quants, taps, store)
+    model.ir_version = min(model.ir_version, runnable_ir_version(graph))
     inputs = [i for i in model.graph.input if i.name in needed]
     del model.graph.input[:]
     model.graph.input.extend(inputs)

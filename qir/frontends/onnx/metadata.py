@@ -10,11 +10,13 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
+from onnx import helper
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 
 IR_VERSION = "qir.ir_version"
+_COMMON_IR = 10  # what runtimes of 2024 read; later versions brought types and texts that such a graph lacks
 DOC_STRING = "qir.doc_string"
 ORIGINAL_NAME = "qir.original_name"
 SPARSE_ATTRIBUTES = "qir.sparse_attributes"
@@ -120,6 +122,19 @@ def write_model_metadata(graph: Graph, model: onnx.ModelProto) -> None:
     version = graph.metadata.get(_MODEL_VERSION, "")
     if version:
         model.model_version = int(version)
+
+
+def runnable_ir_version(graph: Graph) -> int:
+    """The graph's IR version; for a late one the lowest that its opset needs, though not less than 10.
+
+    Runtimes refuse an IR version that is newer than they are, whatever is in the model.
+    """
+    current = int(graph.metadata.get(IR_VERSION, _COMMON_IR))
+    opsets = [helper.make_opsetid("", graph.opsets[""])] if "" in graph.opsets else []
+    try:
+        return min(current, max(helper.find_min_ir_version_for(opsets), _COMMON_IR))
+    except ValueError:  # an opset newer than the onnx package
+        return current
 
 
 def write_graph_metadata(graph: Graph, proto: onnx.GraphProto) -> None:
