@@ -21,14 +21,18 @@ class Target:
 
 
 _CLEAN = "infer-types,fold-constants,eliminate-identity"
+_READY = f"{_CLEAN},fuse-bn,normalize-gemm,merge-duplicates,eliminate-dead,infer-types"
+_CLOSE = "quantize-weights,calibrate,quantize-bias"
 
 ASCEND = Target(
     name="ascend",
     rules=RULES,
     pipelines=MappingProxyType(
         {
-            "default": f"{_CLEAN},fuse-bn,normalize-gemm,merge-duplicates,eliminate-dead,infer-types,"
-            "insert-quant,quantize-weights,calibrate,quantize-bias",
+            "default": f"{_READY},insert-quant,{_CLOSE}",
+            # INT16 inputs where the target has them, INT8 elsewhere; INT4 weights likewise.
+            "int16": f"{_READY},insert-quant{{bits=16}},insert-quant,{_CLOSE}",
+            "int4": f"{_READY},insert-quant{{weight-bits=4}},{_CLOSE}",
             # What AMCT does, step by step: it fuses into Conv only and calibrates with quantized weights.
             "amct": f"{_CLEAN},fuse-bn{{ops=Conv}},normalize-gemm,eliminate-dead,infer-types,"
             "insert-quant,quantize-weights,calibrate{weights=quantized},quantize-bias",

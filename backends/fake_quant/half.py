@@ -10,6 +10,7 @@ from collections.abc import Set
 
 from onnx import TensorProto
 
+from qir.backends.ascend.rules import RULES
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
@@ -28,7 +29,7 @@ def widen_layers(graph: Graph) -> Set[Node]:
     found: dict[Node, None] = {}
     for layer in quantized_layers(graph):
         first = layer.inputs[0]
-        if first is None or first.tensor.dtype is not DType.F16:
+        if layer.op not in RULES.ops or first is None or first.tensor.dtype is not DType.F16:
             continue
         if any(value is not None and quant_of(value) is None for value in layer.inputs):
             continue
@@ -47,8 +48,6 @@ def _narrow_result(graph: Graph, layer: Node, last: Node) -> None:
     place = nodes.index(last) + 1
     half = cast(graph, result, DType.F16, before=nodes[place] if place < len(nodes) else None)
     graph.replace(result, half)
-    assert half.producer is not None
-    half.producer.set_input(0, result)
     if was_output:
         graph.rename(result, graph.unique_value_name(f"{last.name}_output0"))
 

@@ -228,6 +228,32 @@ def test_float16_numbers() -> None:
         assert 0 < difference < 0.05 * np.ptp(exact)
 
 
+def test_float16_readers_that_are_no_layers_get_float16() -> None:
+    graph = quantized_float16()
+    quant = graph.node("up").inputs[0]
+    relu = graph.add("Relu", [quant], name="stray", types=[quant.tensor.with_quant(None)])
+    graph.add_output(relu.output)
+    lowered = lower(graph, "qdq")
+    verify(lowered)
+    assert lowered.node("stray").inputs[0].tensor.dtype is DType.F16
+    assert lowered.node("up").inputs[0].tensor.dtype is DType.F32
+    found = list(Session(lowered, threads=1).run(f16_samples()).values())
+    assert [array.dtype for array in found] == [np.float16] * 2
+
+
+def test_pipelines_of_other_precisions() -> None:
+    expected = {
+        "int16": {"int16": 5, "int8": 2},  # AveragePool and MatMul have no INT16 form
+        "int4": {"int8": 4, "int8 x int4": 3},
+    }
+    for name, wanted in expected.items():
+        graph = many_layers().graph
+        context = Context(rules=RULES, data=open_data(samples(2), graph))
+        PassManager(target_named("ascend").pipelines[name]).run(graph, context)
+        found = [layer.precision for layer in report_layers(graph, {})]
+        assert {kind: found.count(kind) for kind in sorted(set(found))} == wanted
+
+
 def test_one_float16_layer_is_the_float32_one_rounded() -> None:
     net = Net()
     data = net.weight("w", 6, 4, 3, 3)
