@@ -117,8 +117,6 @@ def _checked(node: Node, params: QuantParams | str, result: Constant) -> QuantPa
     """The parameters, provided that quantizing the floats again gives the same floats."""
     if isinstance(params, str) or params.spec.qtype is DType.I32:
         return params  # a bias will get the scale of its layer
-    if params.spec.qtype is DType.I4:
-        params = replace(params, spec=replace(params.spec, qtype=DType.I8))  # which holds the same integers
     again = fake_quantize(result.array, params)
     if not np.array_equal(again.astype(result.array.dtype), result.array):
         return f"the scale of '{node.name}' is so small that float32 cannot tell its steps apart"
