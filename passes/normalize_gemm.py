@@ -11,7 +11,7 @@ number per column.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from qir.ir.node import Node, Value
 from qir.passes.base import Pass
 from qir.passes.context import Context
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 _OPTIONAL_C = 11  # the opset that made Gemm's third input optional
 
 
@@ -33,7 +33,7 @@ class NormalizeGemm(Pass):
     name: ClassVar[str] = "normalize-gemm"
 
     def run(self, graph: Graph, context: Context) -> bool:
-        """Normalize every Gemm with a constant float32 weight and transA=0."""
+        """Normalize every Gemm with a constant float32 or float16 weight and transA=0."""
         folded = _Folded(graph)
         nodes = graph.nodes
         for node, after in zip(nodes, (*nodes[1:], None), strict=True):
@@ -121,16 +121,21 @@ def _obstacle(node: Node) -> str | None:
         return "it has transA=1"
     if weight is None or weight.constant is None or _columns(node) is None:
         return "its weight is not a constant matrix"
-    if weight.constant.dtype is not DType.F32:
-        return f"its weight is {weight.constant.dtype.value}, not f32"
+    if weight.constant.dtype not in (DType.F32, DType.F16):
+        return f"its weight is {weight.constant.dtype.value}, neither f32 nor f16"
     for value, factor in ((weight, _factor(node, "alpha")), (bias, _factor(node, "beta"))):
         if value is None or value.constant is None or factor == 1.0:
             continue
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(value.constant.array * np.float32(factor)).all()
-        if not finite:
+        if not np.isfinite(_scaled(value.constant.array, factor)).all():
             return f"'{value.name}' times {factor:g} is not finite"
     return None
+
+
+def _scaled(data: Floats, factor: float) -> Floats:
+    """factor * data in float32, rounded to the type of the data."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: Floats = (data.astype(np.float32, copy=False) * np.float32(factor)).astype(data.dtype)
+    return scaled
 
 
 def _normalize_weight(node: Node, folded: _Folded) -> None:
@@ -140,7 +145,7 @@ def _normalize_weight(node: Node, folded: _Folded) -> None:
     assert old.constant is not None
     if alpha != 1.0 or transposed:
         data: Floats = old.constant.array.T if transposed else old.constant.array
-        data = data if alpha == 1.0 else data * np.float32(alpha)
+        data = data if alpha == 1.0 else _scaled(data, alpha)
         node.set_input(1, folded.constant(old, f"alpha={alpha} transposed={transposed}", data))
     folded.changed = True
 
@@ -153,27 +158,35 @@ def _normalize_bias(graph: Graph, node: Node, bias: Value, after: Node | None, f
     if held is None and beta != 0.0:
         _split_bias(graph, node, bias, beta, columns, after)
     elif held is None or beta == 0.0:
-        zeros = np.zeros(columns, np.float32)
-        node.set_input(2, graph.constant(zeros, f"{node.name}.no_bias"))
+        node.set_input(2, graph.constant(_zeros(node, columns), f"{node.name}.no_bias"))
         folded.retire(bias)
     elif held.size == 1 or (held.size == columns and held.shape[-1] == columns):
         if held.shape != (columns,) or beta != 1.0:
-            data = np.broadcast_to(held.array.reshape(-1) * np.float32(beta), (columns,))
+            data = np.broadcast_to(_scaled(held.array.reshape(-1), beta), (columns,))
             node.set_input(2, folded.constant(bias, treatment, data))
     else:
         if beta != 1.0:
-            bias = folded.constant(bias, f"beta={beta}", held.array * np.float32(beta))
+            bias = folded.constant(bias, f"beta={beta}", _scaled(held.array, beta))
         _split_bias(graph, node, bias, 1.0, columns, after)
+
+
+def _zeros(node: Node, columns: int) -> Floats:
+    """A bias of zeros, in the type of the weight."""
+    weight = node.inputs[1]
+    assert weight is not None
+    assert weight.constant is not None
+    zeros: Floats = np.zeros(columns, weight.constant.array.dtype)
+    return zeros
 
 
 def _split_bias(graph: Graph, node: Node, bias: Value, beta: float, columns: int, after: Node | None) -> None:
     """Let a float Add behind the Gemm add beta * bias; its output takes over the Gemm's name."""
     node.set_input(2, None)
     if graph.opsets.get("", _OPTIONAL_C) < _OPTIONAL_C:
-        node.set_input(2, graph.constant(np.zeros(columns, np.float32), f"{node.name}.no_bias"))
+        node.set_input(2, graph.constant(_zeros(node, columns), f"{node.name}.no_bias"))
     node.trim_inputs()
     if beta != 1.0:
-        factor = graph.constant(np.float32(beta), f"{node.name}.beta")
+        factor = graph.constant(_zeros(node, 1).dtype.type(beta), f"{node.name}.beta")
         name = graph.unique_node_name(f"{node.name}.scale_bias")
         bias = graph.add("Mul", [bias, factor], name=name, types=[bias.type], before=after).output
     result = node.output

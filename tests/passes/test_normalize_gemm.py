@@ -16,16 +16,22 @@ ROWS, K, N = 5, 7, 3
 
 
 def gemm(
-    bias: tuple[int, ...] | None, computed: bool, opset: int, transposed: bool, alpha: float, beta: float
+    bias: tuple[int, ...] | None,
+    computed: bool,
+    opset: int,
+    transposed: bool,
+    alpha: float,
+    beta: float,
+    dtype: DType = DType.F32,
 ) -> Graph:
     random = np.random.default_rng(3)
     graph = Graph("g", {"": opset})
-    x = graph.add_input("x", tensor(DType.F32, (ROWS, K)))
+    x = graph.add_input("x", tensor(dtype, (ROWS, K)))
     shape = (N, K) if transposed else (K, N)
-    inputs = [x, graph.constant(random.standard_normal(shape).astype(np.float32), "w")]
+    inputs = [x, graph.constant(random.standard_normal(shape).astype(dtype.numpy), "w")]
     if bias is not None:
-        data = random.standard_normal(bias).astype(np.float32)
-        c = graph.add_input("c", tensor(DType.F32, bias)) if computed else graph.constant(data, "b")
+        data = random.standard_normal(bias).astype(dtype.numpy)
+        c = graph.add_input("c", tensor(dtype, bias)) if computed else graph.constant(data, "b")
         inputs.append(c)
     attributes = {"transB": int(transposed), "alpha": alpha, "beta": beta}
     node = graph.add("Gemm", inputs, outputs=["y"], attributes=attributes)
@@ -68,3 +74,29 @@ def test_numbers_stay(
     found = Session(graph).run(feeds)
     for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bias", [None, (), (N,), (ROWS, N)])
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("beta", [0.0, -1.3])
+def test_float16_stays_float16(bias: tuple[int, ...] | None, computed: bool, beta: float) -> None:
+    random = np.random.default_rng(4)
+    graph = gemm(bias, computed, 13, True, 0.7, beta, DType.F16)
+    feeds = {
+        v.name: random.standard_normal([int(str(d)) for d in v.tensor.shape or ()]).astype(np.float16)
+        for v in graph.inputs
+    }
+    expected = Session(graph).run(feeds)
+    assert NormalizeGemm().run(graph, Context())
+    assert {v.tensor.dtype for v in graph.constants} == {DType.F16}
+    found = Session(graph).run(feeds)
+    for name, array in expected.items():
+        assert found[name].dtype == np.float16
+        np.testing.assert_allclose(found[name], array, rtol=1e-2, atol=1e-2)
+
+
+def test_a_factor_that_float16_cannot_hold_is_refused() -> None:
+    graph = gemm((N,), False, 13, False, 1e5, 1.0, DType.F16)
+    log = Context()
+    assert not NormalizeGemm().run(graph, log)
+    assert graph.node("Gemm").attributes["alpha"] == 1e5
