@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from qir.backends.ascend import deploy
 from qir.backends.ascend.quant_info import quant_info
@@ -25,6 +25,7 @@ from qir.ir.graph import Graph
 from qir.runtime.run_file import ModelFile
 from qir.runtime.session import EXACT_INT8, Feeds, Session
 
+T = TypeVar("T")
 _SATURATED = 0.02  # of the range of an output; other roundings stay far below
 _log = logging.getLogger(__name__)
 
@@ -79,6 +80,17 @@ def write_files(
     `feeds` is one set of inputs for the trial run (made up from the input types when None). BackendError when
     the graph has open quants, the place cannot be written, or the fake-quant model fails its trial run.
     """
+    paths, _ = write_and_look(graph, prefix, form, feeds, lambda _: None)
+    return paths
+
+
+def write_and_look(
+    graph: Graph, prefix: str | os.PathLike[str], form: str, feeds: Feeds | None, look: Callable[[Paths], T]
+) -> tuple[Paths, T]:
+    """As `write_files`, and what `look` says of the files, which it sees before they are in their place.
+
+    An error of `look` leaves no file.
+    """
     check_form(form)
     check_prefix(prefix)
     paths = output_paths(prefix)
@@ -94,6 +106,7 @@ def write_files(
                 trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds)
                 _write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
                 trial.result()
+            seen = look(aside)
             _publish(sorted(Path(made).iterdir()), folder)
     except BaseException as error:
         if created and folder.is_dir() and not any(folder.iterdir()):
@@ -102,7 +115,7 @@ def write_files(
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BackendError(f"the files '{prefix}_…' cannot be written: {reason}") from error
         raise
-    return paths
+    return paths, seen
 
 
 def _write_ascend(graph: Graph, paths: Paths, title: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qir.backends.fake_quant import check_form, lower
-from qir.backends.files import Paths, check_prefix, output_paths, write_files
+from qir.backends.files import Paths, check_prefix, output_paths
+from qir.backends.inspection import write_inspected_files
 from qir.backends.targets import Target, target_named
 from qir.frontends.onnx import infer_types
 from qir.ir.cost import macs
@@ -35,6 +37,8 @@ from qir.runtime.session import Feeds, Session
 
 COMPARED_UNITS = 16
 """Samples on which float and fake-quant outputs are compared for the report."""
+PROOF_SAMPLES = 2
+"""Samples on which the deploy graph is compared with the fake-quant graph unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def quantize(
     skip: Sequence[str] = (),
     form: str = "ascend",
     batch_size: int | None = None,
+    proof_samples: int = PROOF_SAMPLES,
     progress: Progress | None = None,
 ) -> Quantized:
     """Quantize a float model with calibration data; write its files when `output` is a prefix.
@@ -67,12 +72,14 @@ def quantize(
     `batch_size` is accepted for scripts that pass one: samples are run one by one, so it changes no bit
     of the result.
 
+    On the first `proof_samples` the written deploy graph must give the same integers in every layer as the
+    fake-quant graph; the report says what was compared (0: no proof).
+
     Raises a QirError that says what to do; no file is left half-written then.
     """
     check_form(form)
     method_named(method)
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
+    _check_counts(batch_size, proof_samples)
     shown = progress or SILENT
     chosen = target_named(target)
     passes = configure(chosen, pipeline, method, skip)
@@ -85,7 +92,14 @@ def quantize(
     context = Context(data=calibration, rules=chosen.rules, progress=shown)
     PassManager(passes).run(graph, context)
     _check_any_quantized(graph, chosen.rules)
-    return _finish(original, graph, calibration, output, form, shown)
+    return _finish(original, graph, calibration, _Files(output, form, proof_samples), shown)
+
+
+def _check_counts(batch_size: int | None, proof_samples: int) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
+    if proof_samples < 0:
+        raise ConfigError(f"proof_samples must be 0 (no proof) or more, not {proof_samples}")
 
 
 def configure(target: Target, pipeline: str, method: Method, skip: Sequence[str]) -> tuple[Pass, ...]:
@@ -117,23 +131,39 @@ def _check_not_input(model: str | os.PathLike[str] | bytes | Graph, output: str 
             )
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What is to be written where."""
+
+    output: str | os.PathLike[str] | None
+    form: str
+    proof_samples: int
+
+
 def _finish(
-    original: Graph,
-    graph: Graph,
-    data: CalibrationData,
-    output: str | os.PathLike[str] | None,
-    form: str,
-    progress: Progress,
+    original: Graph, graph: Graph, data: CalibrationData, files: _Files, progress: Progress
 ) -> Quantized:
-    """Write the files and compare the fake-quant graph with the float one."""
+    """Write and prove the files, and compare the fake-quant graph with the float one."""
     reference = Session(original, threads=1)
-    first = next(iter(data.units(reference.run)))
-    paths = None if output is None else write_files(graph, output, form, first.feeds)
-    candidate = Session(lower(graph, form, first.feeds), threads=1)
+    units = itertools.islice(data.units(reference.run), max(files.proof_samples, 1))
+    samples = [unit.feeds for unit in units]
+    written = None
+    if files.output is not None:
+        proven = samples[: files.proof_samples]
+        with progress.task("prove", None):
+            written = write_inspected_files(graph, files.output, files.form, samples[0], proven)
+    candidate = Session(lower(graph, files.form, samples[0]), threads=1)
     outputs = compare_outputs(reference, candidate, data, limit=COMPARED_UNITS, progress=progress)
-    sizes = _float_bytes(original), 0 if paths is None else paths.deploy_model.stat().st_size
-    layers = report_layers(graph, _shapes(graph, first.feeds))
-    return Quantized(graph, paths, Report(layers, outputs, *sizes, _notes(graph)))
+    report = Report(
+        report_layers(graph, _shapes(graph, samples[0])),
+        outputs,
+        _float_bytes(original),
+        0 if written is None else written.paths.deploy_model.stat().st_size,
+        _notes(graph),
+        () if written is None else written.findings,
+        None if written is None else written.proof,
+    )
+    return Quantized(graph, None if written is None else written.paths, report)
 
 
 def _check_any_quantized(graph: Graph, rules: TargetRules) -> None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from qir.backends.ascend.check import Finding
+from qir.backends.proof import Proof
 from qir.ir.cost import macs
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
@@ -43,13 +45,19 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Layers in running order, outputs, sizes in bytes, and sentences about anything unusual."""
+    """Layers in running order, outputs, sizes in bytes, and sentences about anything unusual.
+
+    `findings` are those of ATC's rules on the deploy graph; `proof` is what comparing its integers with the
+    fake-quant graph's has shown (None: nothing was written, or no proof asked for).
+    """
 
     layers: tuple[LayerReport, ...]
     outputs: tuple[OutputComparison, ...]
     float_bytes: int
     deploy_bytes: int
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    proof: Proof | None = None
 
     @property
     def integer_share(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What `qir-opt` reads: a model file, several graphs in one text, or either from stdin."""
+"""What commands read: a model file, several graphs in one text, either from stdin; and data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import click
 
 from qir.cli.outputs import SPLIT_LINE, STANDARD_STREAM
 from qir.ir.constant import Constant
-from qir.ir.errors import ModelError
+from qir.ir.errors import ConfigError, ModelError
 from qir.ir.files import data_path
 from qir.ir.graph import Graph
 from qir.ir.npz import read_npz
 from qir.ir.parser import parse_graph
 from qir.models import load
+from qir.samples import PREFIX, sample_named
 
 _TEXT_CONTROLS = frozenset("\t\n\r\f")
 
@@ -62,3 +63,12 @@ def _parse(text: str, constants: Mapping[str, Constant] | None, file: str, split
     # Empty lines in front keep the line numbers of the file in error messages.
     parts = ["\n" * a + "\n".join(lines[a:b]) for a, b in zip(starts, ends, strict=True)]
     return [parse_graph(part, constants, file) for part in parts]
+
+
+def data_source(model: str, data: str | None) -> str:
+    """Where data come from: what the user says, or what a packaged sample brings; ConfigError otherwise."""
+    if data is not None:
+        return data
+    if model.startswith(PREFIX):
+        return str(sample_named(model).calibration)
+    raise ConfigError("no data; give --data DATA (.npz, folder of .npy per input, or file.py:function)")

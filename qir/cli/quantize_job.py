@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from qir.backends.fake_quant import lower
+from qir.cli.check_job import finding_lines
+from qir.cli.inputs import data_source
+from qir.cli.layer_table import layer_table
 from qir.cli.progress import RichProgress
-from qir.ir.errors import ConfigError
+from qir.cli.proof_lines import proof_lines
 from qir.ir.graph import Graph
 from qir.models import load
 from qir.passes.calibrate import Method
 from qir.quantization import Quantized, quantize
-from qir.report import LayerReport, Report
+from qir.report import Report
 from qir.runtime.session import Session
 from qir.samples import PREFIX, sample_named
 
-_LISTED = 20
-"""Float layers listed one by one; more are counted by reason."""
+_LISTED = 3
+"""Findings of one rule that are shown; the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,14 @@ class QuantizeJob:
     method: Method
     skip: tuple[str, ...]
     form: str
+    proof_samples: int
     quiet: bool
 
 
 def run_job(job: QuantizeJob) -> None:
     """Quantize, then print tables to stdout (nothing with `quiet`)."""
     is_sample = job.model.startswith(PREFIX)
-    data = job.data or (str(sample_named(job.model).calibration) if is_sample else None)
-    if data is None:
-        raise ConfigError(
-            "no calibration data; give --data DATA (.npz, folder of .npy per input, or file.py:function)"
-        )
+    data = data_source(job.model, job.data)
     with RichProgress(quiet=job.quiet) as progress:
         result = quantize(
             job.model,
@@ -59,43 +58,17 @@ def run_job(job: QuantizeJob) -> None:
             method=job.method,
             skip=job.skip,
             form=job.form,
+            proof_samples=job.proof_samples,
             progress=progress,
         )
     if job.quiet:
         return
     console = Console(highlight=False)
-    console.print(_layer_table(result.report))
+    console.print(layer_table(result.report.layers))
     console.print(_output_table(result.report))
     if is_sample:
         console.print(_accuracy_line(job.model, result.graph, job.form))
     _print_summary(console, result)
-
-
-def _layer_table(report: Report) -> Table:
-    """Integer layers by op, then float layers with the reason, the largest first."""
-    table = Table(title="layers", title_justify="left")
-    for heading in ("layer", "op", "precision", "MACs", "why"):
-        table.add_column(heading, justify="right" if heading == "MACs" else "left", overflow="fold")
-    total = sum(layer.macs or 0 for layer in report.layers)
-    integer = [layer for layer in report.layers if layer.is_quantized]
-    for op in dict.fromkeys(layer.op for layer in integer):
-        same = [layer for layer in integer if layer.op == op]
-        kinds = ", ".join(dict.fromkeys(layer.precision for layer in same))
-        why = "; ".join(dict.fromkeys(layer.reason for layer in same if layer.reason))
-        table.add_row(f"{len(same)} layers", op, kinds, _share(same, total), why)
-    floats = sorted((x for x in report.layers if not x.is_quantized), key=lambda x: -(x.macs or 0))
-    for layer in floats[:_LISTED]:
-        table.add_row(layer.name, layer.op, layer.precision, _share([layer], total), layer.reason)
-    if len(floats) > _LISTED:
-        rest = floats[_LISTED:]
-        table.add_row(f"{len(rest)} more layers", "", "float32", _share(rest, total), "")
-    return table
-
-
-def _share(layers: Sequence[LayerReport], total: int) -> str:
-    if any(layer.macs is None for layer in layers):
-        return "?"
-    return f"{100 * sum(layer.macs or 0 for layer in layers) / total:.1f} %" if total else "-"
 
 
 def _output_table(report: Report) -> Table:
@@ -134,6 +107,8 @@ def _print_summary(console: Console, result: Quantized) -> None:
         )
     for note in report.notes:
         console.print(f"note: {note}")
+    for line in (*finding_lines(report.findings, _LISTED), *proof_lines(report.proof)):
+        console.print(line, soft_wrap=True, markup=False)
     for path in result.paths or ():
         console.print(f"wrote {path}", soft_wrap=True)
 

@@ -1,0 +1,259 @@
+"""Proves that a deploy graph computes the integers of its fake-quant graph, by running both on samples.
+
+The deploy graph runs exactly. The fake-quant graph sums the same integers as float32 numbers, with ONNX
+Runtime's optimizations off, since these multiply scales into weights and round before they sum. Float32 sums
+are exact, whatever their order, when the largest partial sum that weights, bias and input range allow stays
+below 2^24: then every integer must be equal, and a single one that is not is a fault of the written graph.
+Layers with a larger bound cannot be proven this way: their sums may differ by rounding, which then may move
+what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qir.backends.layer_values import LayerValues, layer_values
+from qir.ir.errors import BackendError
+from qir.ir.graph import Graph
+from qir.runtime.bounds import EXACT_FLOAT32
+from qir.runtime.deploy.runner import DeployRunner
+from qir.runtime.session import Feeds, Session, aligned_copy
+from qir.runtime.units import Array
+from qir.runtime.workers import cores, ordered_map
+
+_ROUNDING = 2.0**-22
+"""What float32 sums of integers may be off, as a part of the bound; 1 at least."""
+
+
+@dataclass(frozen=True)
+class LayerProof:
+    """One layer: its bound, how many integers were compared, how many differed and how far.
+
+    `read` counts the integers that it reads, `compared` these and its sums; `flips` those that it reads
+    which change when ONNX Runtime runs the fake-quant graph with its default optimizations.
+    """
+
+    name: str
+    op: str
+    bound: int
+    read: int
+    compared: int
+    different: int
+    max_difference: float
+    flips: int
+
+    @property
+    def provable(self) -> bool:
+        """True when float32 sums of this layer are exact."""
+        return self.bound < EXACT_FLOAT32
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """The greatest difference of one output between the two graphs; 0 when equal to the bit."""
+
+    name: str
+    max_abs: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown on `samples` samples; layers are in running order."""
+
+    samples: int
+    layers: tuple[LayerProof, ...]
+    outputs: tuple[OutputDifference, ...]
+
+    @property
+    def unprovable(self) -> tuple[LayerProof, ...]:
+        """The layers whose bound reaches 2^24."""
+        return tuple(layer for layer in self.layers if not layer.provable)
+
+    @property
+    def compared(self) -> int:
+        """Integers compared in all layers."""
+        return sum(layer.compared for layer in self.layers)
+
+    @property
+    def different(self) -> int:
+        """Integers that differ: in or behind unprovable layers only."""
+        return sum(layer.different for layer in self.layers)
+
+    @property
+    def read(self) -> int:
+        """Integers that all layers read."""
+        return sum(layer.read for layer in self.layers)
+
+    @property
+    def flips(self) -> int:
+        """Integers read that ONNX Runtime's default optimizations change in the fake-quant graph."""
+        return sum(layer.flips for layer in self.layers)
+
+    @property
+    def max_abs(self) -> float:
+        """The greatest difference of any output."""
+        return max((output.max_abs for output in self.outputs), default=0.0)
+
+
+def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
+    """Run both graphs, and the fake-quant graph as ONNX Runtime optimizes it, and compare layer by layer.
+
+    `fake_quant` is of form `ascend`. BackendError names the layer whose integers differ without excuse, or
+    the output where no layer explains it.
+    """
+    runs = _Runs(fake_quant, deploy)
+    tallies = [_Tally(pair) for pair in runs.pairs]
+    outputs = dict.fromkeys(runs.deploy.outputs, 0.0)
+    for i, found in enumerate(ordered_map(runs.run, samples, cores(), runs.stop)):
+        excused = False
+        for tally in tallies:
+            excused = tally.add(found, excused, f"sample {i}")
+        for name, largest in outputs.items():
+            outputs[name] = max(largest, _largest(found.exact[name], found.deploy[name]))
+            if outputs[name] and not excused:
+                raise BackendError(
+                    f"output '{name}' of the deploy graph differs from the fake-quant graph by up to "
+                    f"{outputs[name]:.4g} on sample {i}, though the integers of all layers are equal: an "
+                    "AscendDequant or a float op behind the last layer is wrong"
+                )
+    differences = tuple(OutputDifference(name, largest) for name, largest in outputs.items())
+    return Proof(len(samples), tuple(tally.result() for tally in tallies), differences)
+
+
+@dataclass(frozen=True)
+class _LayerPair:
+    """A layer and its values in both graphs."""
+
+    fake_quant: LayerValues
+    deploy: LayerValues
+    bound: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Values of one sample by name: of the fake-quant graph as written, as optimized, of the deploy graph."""
+
+    exact: Mapping[str, Array]
+    optimized: Mapping[str, Array]
+    deploy: Mapping[str, Array]
+
+
+class _Runs:
+    """The three sessions, and the layers to compare."""
+
+    def __init__(self, fake_quant: Graph, deploy: Graph) -> None:
+        theirs = {n: v for n, v in layer_values(deploy).items() if v.is_quantized}
+        taps = list(dict.fromkeys(name for v in theirs.values() for name in _integers(v)))
+        self.deploy = DeployRunner(deploy, taps=taps, threads=1, optimize=False)
+        self._taps = [*self.deploy.outputs, *taps]
+        ours = layer_values(fake_quant)
+        self.pairs: list[_LayerPair] = []
+        for layer in self.deploy.layers:
+            if layer.name not in ours or not ours[layer.name].is_quantized:
+                raise BackendError(f"layer '{layer.name}' is quantized in the deploy graph only")
+            self.pairs.append(_LayerPair(ours[layer.name], theirs[layer.name], layer.bound))
+        read = list(dict.fromkeys(_integers(pair.fake_quant)[0] for pair in self.pairs))
+        sums = [_integers(pair.fake_quant)[1] for pair in self.pairs]
+        self.exact = Session(fake_quant, taps=[*read, *sums], threads=1, optimize=False)
+        self.optimized = Session(fake_quant, taps=read, threads=1)
+
+    def run(self, feeds: Feeds) -> _Found:
+        """All values of one sample."""
+        aligned = {name: aligned_copy(array) for name, array in feeds.items()}
+        deployed = self.deploy.run(aligned, self._taps)
+        return _Found(self.exact.run(aligned), self.optimized.run(aligned), deployed)
+
+    def stop(self) -> None:
+        """End runs under way."""
+        for session in (self.exact, self.optimized, self.deploy):
+            session.stop()
+
+
+class _Tally:
+    """What was seen of one layer so far."""
+
+    def __init__(self, pair: _LayerPair) -> None:
+        self._pair = pair
+        self._read, self._sums = _integers(pair.fake_quant), _integers(pair.deploy)
+        self._allowed = 0.0 if pair.bound < EXACT_FLOAT32 else max(1.0, pair.bound * _ROUNDING)
+        self._read_count = self._compared = self._different = self._flips = 0
+        self._largest = 0.0
+
+    def add(self, found: _Found, excused: bool, where: str) -> bool:
+        """Count the differences of one sample; True when what follows may differ because of this layer.
+
+        `excused` says that of the layers in front. BackendError for a difference without excuse.
+        """
+        (read, sums), (stored, added) = self._read, self._sums
+        for name, other, allowed in ((read, stored, 0.0), (sums, added, self._allowed)):
+            expected, got = found.exact[name], found.deploy[other]
+            self._compared += expected.size
+            if np.array_equal(expected, got):
+                continue
+            largest = _largest(expected, got)
+            if not excused and not largest <= allowed:
+                raise BackendError(self._fault(expected, got, name == read, where))
+            excused = True
+            self._different += int(np.count_nonzero(expected != got))
+            self._largest = max(self._largest, largest)
+        self._read_count += found.exact[read].size
+        self._flips += int(np.count_nonzero(found.exact[read] != found.optimized[read]))
+        return excused
+
+    def _fault(self, expected: Array, got: Array, is_read: bool, where: str) -> str:
+        layer = self._pair.fake_quant
+        what = "reads other integers" if is_read else "adds up other integers"
+        cause = "scale or offset of its AscendQuant" if is_read else "its weight, bias or attributes"
+        if expected.shape != got.shape:
+            how = f"of shape {list(got.shape)}, not {list(expected.shape)}"
+        else:
+            bad = np.argwhere(expected != got)
+            first = tuple(bad[0].tolist())
+            how = (
+                f"{len(bad)} of {expected.size} differ, the first at {list(first)}: {got[first]:.10g}, not "
+                f"{expected[first]:.10g}"
+            )
+        return (
+            f"layer '{layer.name}' ({layer.op}) of the deploy graph {what} than that of the fake-quant graph "
+            f"on {where}: {how}; the fault is in {cause}, or in the float ops before it"
+        )
+
+    def result(self) -> LayerProof:
+        """The layer's part of the proof."""
+        layer = self._pair.fake_quant
+        return LayerProof(
+            layer.name,
+            layer.op,
+            self._pair.bound,
+            self._read_count,
+            self._compared,
+            self._different,
+            self._largest,
+            self._flips,
+        )
+
+
+def _integers(values: LayerValues) -> tuple[str, str]:
+    """The names of the integers that a quantized layer reads, and of those it adds up."""
+    assert values.integers is not None
+    assert values.sums is not None
+    return values.integers, values.sums
+
+
+def _largest(expected: Array, got: Array) -> float:
+    """The greatest difference; infinite for another shape or other numbers that are not finite.
+
+    Outputs that are no tensors of numbers are taken for equal.
+    """
+    if not isinstance(expected, np.ndarray) or not isinstance(got, np.ndarray):
+        return 0.0
+    if expected.shape != got.shape:
+        return float("inf")
+    if expected.dtype == object or np.array_equal(expected, got, equal_nan=expected.dtype.kind in "fc"):
+        return 0.0
+    difference = np.abs(expected.astype(np.float64) - got.astype(np.float64))
+    largest = float(difference.max(initial=0.0))
+    return largest if np.isfinite(largest) else float("inf")

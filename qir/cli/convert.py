@@ -1,0 +1,42 @@
+"""`qir convert`: both graphs without calibration, from a record of scales or from a QDQ model."""
+
+from __future__ import annotations
+
+import click
+
+from qir.cli.errors import report_errors
+from qir.cli.settings import SETTINGS, debug_option, form_option, prefix_option, quiet_option
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("model")
+@click.option("--record", metavar="FILE", help="AMCT's record of scales for the float MODEL.")
+@prefix_option
+@click.option(
+    "--pipeline", help="With --record: the fusions before it, a pipeline or its text (default amct)."
+)
+@form_option
+@quiet_option
+@debug_option
+def convert(
+    model: str,
+    record: str | None,
+    output: str,
+    pipeline: str | None,
+    form: str,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Write fake-quant and deploy graph of MODEL whose scales are known already, without data.
+
+    With --record MODEL is a float model and the record says how it is quantized; without it MODEL is an ONNX
+    model with QuantizeLinear and DequantizeLinear.
+
+    \b
+      qir convert model.onnx --record record.txt -o out/model
+      qir convert model_qdq.onnx -o out/model
+    """
+    with report_errors(debug):
+        from qir.cli.convert_job import ConvertJob, run_job  # noqa: PLC0415
+
+        run_job(ConvertJob(model, record, output, pipeline, form, quiet))

@@ -1,0 +1,49 @@
+"""The work of `qir convert`: the job that fits what the user has, and what came out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from qir.cli.layer_table import layer_table
+from qir.conversion import Converted, convert_qdq, convert_record
+from qir.ir.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """What one call of `qir convert` is asked to do; the fields are its arguments and options."""
+
+    model: str
+    record: str | None
+    output: str
+    pipeline: str | None
+    form: str
+    quiet: bool
+
+
+def run_job(job: ConvertJob) -> None:
+    """Convert, then print what became of the layers (nothing with `quiet`)."""
+    result = _convert(job)
+    if job.quiet:
+        return
+    console = Console(highlight=False)
+    console.print(layer_table(result.layers))
+    quantized = sum(layer.is_quantized for layer in result.layers)
+    console.print(f"{quantized} of {len(result.layers)} layers run in integers")
+    for removed in result.removed:
+        console.print(f"note: {removed}", soft_wrap=True, markup=False)
+    for path in result.paths:
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _convert(job: ConvertJob) -> Converted:
+    if job.record is not None:
+        pipeline = "amct" if job.pipeline is None else job.pipeline
+        return convert_record(job.model, job.record, job.output, pipeline=pipeline, form=job.form)
+    if job.pipeline is not None:
+        raise ConfigError(
+            "--pipeline says which fusions come before a record; give --record, or leave it out"
+        )
+    return convert_qdq(job.model, job.output, form=job.form)

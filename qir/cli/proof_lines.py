@@ -1,0 +1,33 @@
+"""What a proof has shown, in a few lines."""
+
+from __future__ import annotations
+
+from qir.backends.proof import Proof
+
+_LISTED = 5
+
+
+def proof_lines(proof: Proof | None) -> list[str]:
+    """Sentences for the summary of a job; none without a proof."""
+    if proof is None:
+        return []
+    samples = f"{proof.samples} sample{'s' if proof.samples != 1 else ''}"
+    proven = len(proof.layers) - len(proof.unprovable)
+    lines = [
+        f"proof: deploy and fake-quant graph agree on {samples}: {proof.compared} integers of "
+        f"{len(proof.layers)} layers, {proof.different} of them differ; outputs "
+        + ("are equal to the bit" if proof.max_abs == 0 else f"differ by at most {proof.max_abs:.3g}")
+    ]
+    if proof.unprovable:
+        names = ", ".join(f"'{layer.name}'" for layer in proof.unprovable[:_LISTED])
+        more = "" if len(proof.unprovable) <= _LISTED else f" and {len(proof.unprovable) - _LISTED} more"
+        lines.append(
+            f"proof: {proven} layers are exact for every input; sums of {names}{more} can reach 2^24, which "
+            "float32 cannot hold: they were compared within rounding"
+        )
+    if proof.flips:
+        lines.append(
+            f"proof: ONNX Runtime's default optimizations change {proof.flips} integers of the fake-quant "
+            f"graph ({100 * proof.flips / proof.read:.2g} %); run it with them off to see the deploy graph's"
+        )
+    return lines

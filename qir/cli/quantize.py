@@ -1,0 +1,60 @@
+"""`qir quantize`: from a float model and data to the files of a quantized one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from qir.cli.errors import report_errors
+from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
+
+if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
+    from qir.passes.calibrate import Method
+
+_METHODS = ("ifmr", "min-max", "percentile")
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("model")
+@click.option("--data", help=f"Calibration data: {DATA_HELP}")
+@prefix_option
+@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
+@click.option(
+    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
+)
+@click.option(
+    "--method", type=click.Choice(_METHODS), default="ifmr", show_default=True, help="Activation ranges."
+)
+@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@form_option
+@click.option(
+    "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
+    help="Samples on which the written deploy graph must give the integers of the fake-quant graph; 0: none.",
+)  # fmt: skip
+@quiet_option
+@debug_option
+def quantize(
+    model: str,
+    data: str | None,
+    output: str,
+    target: str,
+    pipeline: str,
+    method: Method,
+    skip: tuple[str, ...],
+    form: str,
+    proof_samples: int,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Quantize MODEL (.onnx, .qir, or sample:digits) and write fake-quant graph, deploy graph and record.
+
+    \b
+      qir quantize sample:digits -o out/digits
+      qir quantize model.onnx --data calibration.npz -o out/model
+    """
+    with report_errors(debug):
+        from qir.cli.quantize_job import QuantizeJob, run_job  # noqa: PLC0415
+
+        job = QuantizeJob(model, data, output, target, pipeline, method, skip, form, proof_samples, quiet)
+        run_job(job)
