@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from qir.comparison import Comparison as Comparison
+    from qir.comparison import compare as compare
     from qir.conversion import Converted as Converted
     from qir.conversion import apply_record as apply_record
     from qir.conversion import convert_qdq as convert_qdq
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from qir.runtime.deploy import DeploySession as DeploySession
 
 _HOME = {
+    "Comparison": "qir.comparison",
     "Context": "qir.passes.context",
     "DeploySession": "qir.runtime.deploy",
     "Converted": "qir.conversion",
@@ -34,6 +37,7 @@ _HOME = {
     "QirError": "qir.ir.errors",
     "Quantized": "qir.quantization",
     "apply_record": "qir.conversion",
+    "compare": "qir.comparison",
     "convert_qdq": "qir.conversion",
     "convert_record": "qir.conversion",
     "import_qdq": "qir.conversion",
@@ -44,13 +48,16 @@ _HOME = {
 }
 
 __all__ = [
+    "Comparison",
     "Context",
     "Converted",
+    "DeploySession",
     "Graph",
     "PassManager",
     "QirError",
     "Quantized",
     "apply_record",
+    "compare",
     "convert_qdq",
     "convert_record",
     "import_qdq",
