@@ -21,6 +21,7 @@ from qir.runtime.session import Feeds
 
 _OPAQUE = "qir.opaque"
 _SMALL = 1024  # elements; the converter reads constants such as axes and shapes
+_SAMPLING_SINCE = 11
 _TOLERANCE = 1e-5  # of the range of an output
 
 
@@ -47,6 +48,8 @@ def raise_opset(graph: Graph, version: int, feeds: Feeds | None = None) -> Graph
     _show_constants(raised, constants)
     _show_quants(raised, quants)
     _copy_metadata(graph, raised)
+    if current < _SAMPLING_SINCE <= version:
+        _keep_sampling(raised)
     difference = compare_runs(graph, raised, feeds)
     if difference is not None and difference.relative > _TOLERANCE:
         raise BackendError(
@@ -99,6 +102,22 @@ def _show_quants(graph: Graph, quants: dict[str, Type]) -> None:
         if node.domain == _OPAQUE:
             node.domain = QUANT_DOMAIN
             node.output.type = quants[node.name]
+
+
+def _keep_sampling(graph: Graph) -> None:
+    """Let Resize read the points that it read before opset 11 gave it a choice.
+
+    The converter leaves them to the default, which is another. Of a nearest Resize that enlarges one axis
+    and shrinks another ONNX Runtime has no later form; the comparison of results will tell.
+    """
+    for node in walk_nodes(graph):
+        if node.op != "Resize":
+            continue
+        node.attributes["coordinate_transformation_mode"] = "asymmetric"
+        scales = node.input(2)
+        if node.attributes.get("mode", "nearest") == "nearest":
+            shrinks = scales is not None and scales.constant is not None and (scales.constant.array < 1).any()
+            node.attributes["nearest_mode"] = "ceil" if shrinks else "floor"
 
 
 def _copy_metadata(old: Graph, new: Graph) -> None:

@@ -57,6 +57,28 @@ def test_everything_survives(version: int) -> None:
     assert np.abs(expected - found).max() < 1e-5
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(
+    ("op", "version", "scales"),
+    [
+        ("Upsample", 9, (1.5, 2.3)),
+        ("Upsample", 9, (2, 2)),
+        ("Resize", 10, (0.6, 0.4)),
+        ("Resize", 10, (3, 1)),
+    ],
+)
+def test_resizing_stays_as_it_was(mode: str, op: str, version: int, scales: tuple[float, float]) -> None:
+    net = Net(version)
+    factors = net.graph.constant(np.float32([1, 1, *scales]), "factors")
+    resized = net.add(op, "resized", [net.input("N", 3, 8, 8), factors], ("N", 3, None, None), {"mode": mode})
+    net.graph.add_output(net.add("Neg", "last", [resized], ("N", 3, None, None)))
+    feeds = samples(2, 3, 8, 8)
+    raised = raise_opset(net.graph, 13, feeds)
+    (expected,), (found,) = (Session(g, threads=1).run(feeds).values() for g in (net.graph, raised))
+    assert expected.shape == found.shape
+    assert np.abs(expected - found).max() < 1e-6
+
+
 def test_high_enough_is_a_copy() -> None:
     graph = many_layers(13).quantized()
     raised = raise_opset(graph, 13)
