@@ -10,7 +10,7 @@ is the padding with 0 that the ops do anyway. Clipping first and rounding then g
 the limits are integers themselves.
 
 Scales are graph inputs, fed by the session: as constants ONNX Runtime would multiply them into the weights of
-a Conv next to them, and round before it sums.
+a Conv next to them, and round before it sums. (A bias that is added behind a Conv is fed likewise.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _INT16 = (-32768, 32767)
 class LoweredLayer:
     """A layer by its plan and the names of the values that hold its integers in the lowered graph.
 
-    Use `sums` for the accumulators: a part of the bias may be missing in the value. `extremes` are the values that hold its least and greatest accumulator, when int32 may overflow.
+    Use `sums` for the accumulators: a part of the bias may be missing in the value. `extremes` are the values
+    that hold its least and greatest accumulator, when int32 may overflow.
     """
 
     layer: IntegerLayer
@@ -105,7 +106,7 @@ class _Lowering:
     casts: list[Node] = field(default_factory=list)
 
     def scale(self, name: str, data: npt.NDArray[np.float32]) -> Value:
-        """A scale as a graph input."""
+        """A scale, or a part of a bias, as a graph input."""
         array = np.asarray(data, np.float32)
         value = self.graph.add_input(
             self.graph.unique_value_name(name), TensorType(DType.F32, tuple(array.shape))
@@ -159,7 +160,7 @@ class _Lowering:
         plan = plan_layer(layer)
         first = layer.node.input(0)
         assert first is not None
-        sums = add_sums(self.graph, layer, plan)
+        sums = add_sums(self.graph, layer, plan, self.scale)
         for step in layer.dequants:
             self._dequant(step, layer, sums.rounded)
         for node in dict.fromkeys((layer.last, layer.node)):

@@ -27,6 +27,7 @@ from qir.runtime.deploy.ops import ANTI_QUANT, DEQUANT, QUANT, is_op
 from qir.runtime.int4 import unpack_int4
 from qir.runtime.session import Session
 
+_SAMPLES = 1
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +55,7 @@ def _skeleton(graph: Graph) -> Graph:
     for fed in skeleton.inputs:
         shape = fed.tensor.shape
         if shape and not isinstance(shape[0], int):
-            fed.type = replace(fed.tensor, shape=(1, *shape[1:]))
+            fed.type = replace(fed.tensor, shape=(_SAMPLES, *shape[1:]))
     for node in skeleton.nodes:
         if is_op(node, QUANT, DEQUANT, ANTI_QUANT):
             if len(node.inputs) > 1:
@@ -87,7 +88,7 @@ def _unpacked(layer: IntegerLayer, channels: int | None) -> npt.NDArray[np.int8]
     axis = _input_axis(layer)
     groups = layer.groups if layer.node.op == "Conv" else 1
     stored = weight.shape[axis] * groups
-    if stored == channels:
+    if channels in (stored, _SAMPLES):  # the latter may be the stand-in for an open dimension
         return None
     if 2 * stored == channels:
         return unpack_int4(weight, axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from qir.runtime.deploy.layers import IntegerLayer
 from qir.runtime.deploy.plan import SPLIT_INPUT, Method, Plan
 
 T = TypeVar("T", bound=np.generic)
+Feed = Callable[[str, npt.NDArray[np.float32]], Value]
 
 
 class Sums(NamedTuple):
@@ -29,11 +31,14 @@ class Sums(NamedTuple):
     extremes: tuple[str, str] | None
 
 
-def add_sums(graph: Graph, layer: IntegerLayer, plan: Plan) -> Sums:
-    """Make the layer compute its accumulators in floats; other nodes may take the place of its own."""
+def add_sums(graph: Graph, layer: IntegerLayer, plan: Plan, feed: Feed) -> Sums:
+    """Make the layer compute its accumulators in floats; other nodes may take the place of its own.
+
+    `feed(name, data)` makes a graph input of constant data.
+    """
     if plan.method is Method.FLOAT32:
         accumulator = _in_place(graph, layer, plan)
-        return Sums(accumulator, _with_high_bias(graph, layer, plan, accumulator), None)
+        return Sums(accumulator, _with_high_bias(graph, layer, plan, accumulator, feed), None)
     build = Builder(graph, layer.name, layer.node)
     accumulator = (
         _on_float64(build, layer, plan) if plan.method is Method.FLOAT64 else _digits(build, layer, plan)
@@ -62,11 +67,12 @@ def _in_place(graph: Graph, layer: IntegerLayer, plan: Plan) -> Value:
     return last.output
 
 
-def _with_high_bias(graph: Graph, layer: IntegerLayer, plan: Plan, accumulator: Value) -> Value:
+def _with_high_bias(graph: Graph, layer: IntegerLayer, plan: Plan, accumulator: Value, feed: Feed) -> Value:
+    """Fed, as scales are: ONNX Runtime would add a constant to the bias of the Conv."""
     if plan.high_bias is None:
         return accumulator
     build = Builder(graph, layer.name, layer.dequants[0].node)
-    bias = build.constant("high_bias", along_channels(plan.high_bias.astype(np.float32), layer))
+    bias = feed(f"{layer.name}.high_bias", along_channels(plan.high_bias.astype(np.float32), layer))
     return build.node("Add", "high", [accumulator, bias], dtype=DType.F32)
 
 

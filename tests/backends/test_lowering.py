@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from integer_executor import run_deploy
+from deploy_oracle import run_deploy
 from nets import Net, close_activations, many_layers, samples
 
 from qir.backends.ascend import deploy
