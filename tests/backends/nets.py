@@ -14,8 +14,11 @@ from qir.ir.quants import quantized_layers
 from qir.ir.types import QuantParams, TensorType, spec_of, tensor
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
+from qir.passes.manager import PassManager
 from qir.passes.quantize_bias import QuantizeBias
 from qir.passes.quantize_weights import QuantizeWeights
+from qir.runtime.data import open_data
+from qir.runtime.session import Session
 
 F32 = DType.F32
 
@@ -98,3 +101,16 @@ def samples(count: int = 3, *shape: int, seed: int = 1) -> dict[str, np.ndarray]
     """Seeded inputs called x."""
     random = np.random.default_rng(seed)
     return {"x": random.standard_normal((count, *(shape or (4, 8, 8)))).astype(np.float32)}
+
+
+def run(graph: Graph, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The first output."""
+    return next(iter(Session(graph, threads=1).run(feeds).values()))
+
+
+def finished(graph: Graph, insert: InsertQuant) -> Graph:
+    """The graph quantized by `insert`, with min-max ranges of seeded data."""
+    context = Context(rules=RULES, data=open_data(samples(4), graph))
+    PassManager((insert,)).run(graph, context)
+    PassManager("quantize-weights,calibrate{method=min-max},quantize-bias").run(graph, context)
+    return graph
