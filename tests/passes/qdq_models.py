@@ -123,6 +123,8 @@ def layer_model(op: str, unsigned: bool, per_channel: bool, folded: bool, intege
     return made
 
 
-def int4(values: npt.NDArray[np.int64]) -> Constant:
+def int4(values: npt.NDArray[np.int64], kind: DType = DType.I4) -> Constant:
+    """A constant of 4-bit integers, two in a byte."""
     flat = (values.reshape(-1) & 15).astype(np.uint8)
-    return Constant(DType.I4, values.shape, flat[::2] | (flat[1::2] << 4))
+    flat = np.append(flat, np.uint8(0)) if flat.size % 2 else flat
+    return Constant(kind, values.shape, flat[::2] | (flat[1::2] << 4))

@@ -9,6 +9,7 @@ from qdq_models import Builder, difference, imported, int4, layer_model
 from qir.backends.fake_quant import lower
 from qir.backends.layers import read_layers
 from qir.ir.dtypes import DType
+from qir.ir.node import Value
 from qir.ir.quants import quantized_layers
 
 
@@ -60,20 +61,31 @@ def test_large_integers_of_a_bias_survive_but_for_float_rounding() -> None:
     assert difference(made.graph, lower(graph), np.ones((1, 1, 2, 2), np.float32)) <= 2e-7
 
 
-def test_a_channel_whose_scale_is_almost_nothing_costs_nothing() -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_channel_whose_scale_is_almost_nothing_costs_nothing(bias: bool) -> None:
     """Dead channels have such scales; multiplied by the input's they would vanish."""
     made = Builder((1, 2, 3, 3))
     x = made.pair(made.x, 1 / 32, 0)
     integers = made.graph.constant(made.random.integers(-127, 128, (2, 2, 1, 1)).astype(np.int8), "w")
     scales = [0.02, 1.2e-38]
     w = made.node("DequantizeLinear", [integers, *made.factors(scales, 0, np.int8)], axis=0)
-    b = made.graph.constant(np.array([0.5, -0.75], np.float32), "b")
+    b = made.graph.constant(np.array([0.5, -0.75], np.float32), "b") if bias else None
     made.graph.add_output(made.node("Conv", [x, w, b], kernel_shape=(1, 1)))
     graph, _ = imported(made.graph)
     scale = read_layers(graph)[0].dequant_scale
     assert (scale >= np.finfo(np.float32).tiny).all()
     data = made.random.standard_normal((1, 2, 3, 3)).astype(np.float32)
-    assert difference(made.graph, lower(graph), data) <= 1e-3  # half a step of the first channel's bias
+    tolerance = 1e-3 if bias else 1e-6  # half a step of the first channel's bias
+    assert difference(made.graph, lower(graph), data) <= tolerance
+
+
+def test_an_input_whose_scale_has_no_inverse_stays_in_float() -> None:
+    """Ascend multiplies by it."""
+    made = Builder((3, 4))
+    x = made.pair(made.x, 1e-39, 0)
+    made.graph.add_output(made.node("MatMul", [x, made.weight((4, 2), None, True, False)]))
+    graph, _ = imported(made.graph)
+    assert "the inverse of its input's scale" in graph.node("MatMul").metadata["qir.float"]
 
 
 @pytest.mark.parametrize(("rows", "stored"), [(6, DType.I4), (5, DType.I8)])
@@ -89,6 +101,30 @@ def test_int4_weights_stay_int4_where_they_can_be_packed(rows: int, stored: DTyp
     assert layer.weight is not None
     assert layer.weight.params.spec.qtype is stored
     data = made.random.standard_normal((3, rows)).astype(np.float32)
+    assert difference(made.graph, lower(graph), data) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero", "refusal"),
+    [(DType.U4, 8, None), (DType.I4, -3, "zero point -3"), (DType.U4, 6, "point -2")],
+)
+def test_zero_points_of_4_bits(kind: DType, zero: int, refusal: str | None) -> None:
+    made = Builder((3, 6), opset=21)
+    x = made.pair(made.x, 1 / 32, 5)
+    low, _ = kind.integer_range
+    weight = int4(made.random.integers(low, low + 16, (6, 4)), kind)
+    inputs: list[Value | None] = [
+        made.graph.constant(weight, "w"),
+        made.graph.constant(np.float32(0.125), "scale"),
+        made.graph.constant(int4(np.array(zero), kind), "zero_point"),
+    ]
+    made.graph.add_output(made.node("MatMul", [x, made.node("DequantizeLinear", inputs)]))
+    graph, _ = imported(made.graph)
+    if refusal is not None:
+        assert refusal in graph.nodes[-1].metadata["qir.float"]
+        return
+    data = made.random.standard_normal((3, 6)).astype(np.float32)
+    assert len(read_layers(graph)) == 1
     assert difference(made.graph, lower(graph), data) <= 1e-6
 
 
