@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qir.frontends.onnx import read_model, save_model
 from qir.ir.errors import ConfigError, ModelError
@@ -12,13 +13,19 @@ from qir.ir.graph import Graph
 from qir.ir.parser import parse_graph
 from qir.samples import PREFIX, sample_named
 
+if TYPE_CHECKING:
+    import onnx
+
 ONNX_SUFFIXES = (".onnx", ".pb")
 TEXT_SUFFIX = ".qir"
 
 
-def load(source: str | os.PathLike[str] | bytes) -> Graph:
-    """The graph of a `.onnx` or `.qir` file, of ONNX bytes, or of `sample:NAME`; ModelError otherwise."""
-    if isinstance(source, bytes):
+def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+    """The graph of a `.onnx` or `.qir` file, of ONNX as bytes or protobuf, or of `sample:NAME`.
+
+    ModelError for everything else.
+    """
+    if not isinstance(source, (str, os.PathLike)):
         return read_model(source)
     text = os.fspath(source)
     if text.startswith(PREFIX):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qir.backends.fake_quant import check_form, lower
 from qir.backends.files import Paths, check_prefix, output_paths
@@ -35,6 +36,9 @@ from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Feeds, Session
 
+if TYPE_CHECKING:
+    import onnx
+
 COMPARED_UNITS = 16
 """Samples on which float and fake-quant outputs are compared for the report."""
 PROOF_SAMPLES = 2
@@ -51,14 +55,14 @@ class Quantized:
 
 
 def quantize(
-    model: str | os.PathLike[str] | bytes | Graph,
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     data: DataSource,
     *,
     output: str | os.PathLike[str] | None = None,
     target: str = "ascend",
     pipeline: str = "default",
     method: Method = "ifmr",
-    skip: Sequence[str] = (),
+    skip: str | Sequence[str] = (),
     form: str = "ascend",
     batch_size: int | None = None,
     proof_samples: int = PROOF_SAMPLES,
@@ -66,9 +70,10 @@ def quantize(
 ) -> Quantized:
     """Quantize a float model with calibration data; write its files when `output` is a prefix.
 
-    `model` is a path, serialized ONNX or a graph (left as it is). `data` is whatever `open_data` takes.
-    `pipeline` is the name of one of the target's pipelines or a pipeline text; `method` and `skip` go
-    into its `calibrate` and `insert-quant`. `form` is that of the fake-quant graph, "ascend" or "qdq".
+    `model` is a path, ONNX as bytes or protobuf, or a graph; all are left as they are. `data` is whatever
+    `open_data` takes. `pipeline` is the name of one of the target's pipelines or a pipeline text; `method`
+    and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `form` is that of the
+    fake-quant graph, "ascend" or "qdq".
     `batch_size` is accepted for scripts that pass one: samples are run one by one, so it changes no bit
     of the result.
 
@@ -82,7 +87,7 @@ def quantize(
     _check_counts(batch_size, proof_samples)
     shown = progress or SILENT
     chosen = target_named(target)
-    passes = configure(chosen, pipeline, method, skip)
+    passes = configure(chosen, pipeline, method, (skip,) if isinstance(skip, str) else skip)
     if output is not None:
         check_prefix(output)
         _check_not_input(model, output)
@@ -120,8 +125,8 @@ def _configured(item: Pass, method: Method, skip: Sequence[str]) -> Pass:
     return item
 
 
-def _check_not_input(model: str | os.PathLike[str] | bytes | Graph, output: str | os.PathLike[str]) -> None:
-    if isinstance(model, (bytes, Graph)):
+def _check_not_input(model: object, output: str | os.PathLike[str]) -> None:
+    if not isinstance(model, (str, os.PathLike)):
         return
     source = Path(model)
     for path in output_paths(output):

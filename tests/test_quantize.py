@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -144,6 +145,18 @@ def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(qir.QirError, match="never overwritten"):
         qir.quantize(model, SAMPLE.calibration, output=tmp_path / "net")
     assert model.read_bytes() == SAMPLE.model.read_bytes()
+
+
+def test_a_model_may_be_protobuf_or_bytes(quantized: qir.Quantized) -> None:
+    for model in (onnx.load(SAMPLE.model), SAMPLE.model.read_bytes()):
+        assert str(qir.quantize(model, SAMPLE.calibration).graph) == str(quantized.graph)
+    with pytest.raises(qir.QirError, match=r"a model is a path, .* not a NoneType"):
+        qir.quantize(None, SAMPLE.calibration)
+
+
+def test_one_layer_to_skip_needs_no_list() -> None:
+    layers = qir.quantize("sample:digits", images_feed(), skip="/f2/Gemm").report.layers
+    assert [layer.name for layer in layers if not layer.is_quantized] == ["/f2/Gemm"]
 
 
 def test_nothing_to_quantize_is_an_error() -> None:

@@ -31,6 +31,9 @@ def read_model(source: str | Path | bytes | onnx.ModelProto, *, folder: str | Pa
         model, origin = source, "the model"
     elif isinstance(source, bytes):
         model, origin = _parse(source, "the model"), "the model"
+    elif not isinstance(source, (str, Path)):
+        kind = type(source).__name__
+        raise ModelError(f"a model is a path, the bytes of a file or an onnx.ModelProto, not a {kind}")
     else:
         path = Path(source)
         home, origin = home or path.parent, f"'{path}'"
