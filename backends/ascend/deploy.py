@@ -22,6 +22,7 @@ from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.types import QuantParams, TensorType
+from qir.runtime.deploy.params import pack_params
 from qir.runtime.int4 import pack_int4
 
 RESULT_TYPES: Mapping[DType, int] = MappingProxyType({DType.F32: 0, DType.F16: 1})
@@ -31,11 +32,6 @@ RESULT_TYPES: Mapping[DType, int] = MappingProxyType({DType.F32: 0, DType.F16: 1
 def lower(graph: Graph) -> Graph:
     """The deploy graph of a completely quantized graph; BackendError otherwise."""
     return lower_integers(graph, IntegerForm(_store, _quantize, _restore, _dequantize))
-
-
-def packed_scale(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """Dequantization scales as AscendDequant reads them: float32 bits below, no shift and no offset above."""
-    return scale.astype(np.float32).view(np.uint32).astype(np.uint64)
 
 
 def destination(params: QuantParams) -> str:
@@ -91,7 +87,7 @@ def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node
     name = graph.unique_node_name(f"{layer.name}.dequant")
     for node in {layer.node: None, layer.last: None}:
         node.output.type = TensorType(DType.I32, node.output.tensor.shape)
-    param = graph.constant(packed_scale(layer.dequant_scale), f"{name}.param")
+    param = graph.constant(pack_params(layer.dequant_scale), f"{name}.param")
     dequant = graph.add(
         "AscendDequant",
         [result, param],
