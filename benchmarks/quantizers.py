@@ -7,6 +7,7 @@ whole job (`run`): read the model, calibrate, write. `run` says what it has writ
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import pkgutil
@@ -147,25 +148,26 @@ def _inside(folder: Path) -> Iterator[None]:
 
 
 def nncf_quantizer() -> Quantizer:
-    """NNCF's post-training quantization with its defaults."""
+    """NNCF's post-training quantization with its defaults; old models are converted as above."""
 
     def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
         import nncf
         import onnx
 
-        written = folder / "nncf.onnx"
-        onnx.save(nncf.quantize(onnx.load(model), nncf.Dataset(list(feeds))), written)
+        source, written = _with_opset_13(model, folder), folder / "nncf.onnx"
+        onnx.save(nncf.quantize(onnx.load(source), nncf.Dataset(list(feeds))), written)
         return Written(written)
 
-    modules = ("nncf", "onnx", "nncf.onnx.quantization.quantize_model")
+    modules = ("nncf", "onnx.version_converter", "nncf.onnx.quantization.quantize_model")
     return Quantizer("NNCF", "nncf", modules, run)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings and notes of peers, which would tear the tables apart."""
+    """Without the warnings, notes and progress bars of peers, which would tear the tables apart."""
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(logging.NOTSET)
