@@ -1,4 +1,4 @@
-"""Small deploy graphs for tests, one layer each, with parameters chosen by hand."""
+"""Small deploy graphs for tests, one layer each, and how they are checked against the oracle."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from deploy_oracle import run_all
 
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Attribute
 from qir.ir.types import TensorType
+from qir.runtime.deploy import DeploySession
 from qir.runtime.deploy.params import pack_params
 
 
@@ -78,3 +80,56 @@ def random_params(channels: int, seed: int = 3) -> np.ndarray:
     """A scale for each channel, packed."""
     scale = np.random.default_rng(seed).uniform(1e-5, 1e-3, channels).astype(np.float32)
     return pack_params(scale)
+
+
+def conv(
+    rank: int, channels: tuple[int, int], group: int = 1, size: int = 9, **attributes: object
+) -> OneLayer:
+    cout, cin = channels
+    return OneLayer(
+        "Conv",
+        (2, cin, *[size] * rank),
+        random_weight(cout, cin // group, *[3] * rank),
+        random_bias(cout),
+        {"group": group, "kernel_shape": (3,) * rank, **attributes},
+        params=random_params(cout),
+    )
+
+
+def transposed(rank: int, group: int) -> OneLayer:
+    attributes = {
+        "group": group,
+        "strides": (2,) * rank,
+        "pads": (1,) * rank + (0,) * rank,
+        "output_padding": (1,) * rank,
+        "dilations": (2,) * rank,
+    }
+    weight = random_weight(4, 3, *[3] * rank)
+    return OneLayer(
+        "ConvTranspose",
+        (2, 4, *[4] * rank),
+        weight,
+        random_bias(3 * group),
+        attributes,
+        params=random_params(3 * group),
+    )
+
+
+def check(layer: OneLayer, method: str = "float32", *, optimize: bool = True) -> np.ndarray:
+    """Compare a layer with the oracle, outputs and integers to the bit; returns the output."""
+    graph, feeds = layer.graph(), layer.feeds()
+    values = run_all(graph, feeds)
+    session = DeploySession(graph, threads=1, optimize=optimize)
+    (info,) = session.layers
+    assert info.method == method
+    outputs, integers = session.run_integers(feeds)
+    (expected,) = (values[o.name] for o in graph.outputs)
+    assert outputs[0].dtype == expected.dtype
+    assert np.array_equal(outputs[0], expected)
+    assert np.array_equal(session.run(None, feeds)[0], expected)
+    quantized, sums = values["layer.quant"], values[graph.node(info.last).output.name]
+    assert np.array_equal(integers["layer"].input, quantized.q - quantized.offset)
+    assert np.array_equal(integers["layer"].accumulator, sums)
+    assert np.abs(sums).max() <= info.bound
+    assert np.ptp(expected) > 0
+    return expected
