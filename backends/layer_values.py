@@ -89,15 +89,14 @@ def layer_values(graph: Graph) -> Mapping[str, LayerValues]:
 
 
 def _is_added(node: Node) -> bool:
-    """True for the Add inside a fake quantization, and for that of an int32 bias."""
+    """True for the Add inside a fake quantization, and for that of a quantized bias."""
     if node.op != "Add":
         return False
-    readers = {use.node.op for use in node.output.uses}
-    return ".fakequant." in node.name or readers == {DEQUANT} or _reads_fake_sums(node)
-
-
-def _reads_fake_sums(node: Node) -> bool:
-    return any(use.node.name.endswith(_FAKE_DEQUANT) for use in node.output.uses)
+    matmul = None if node.inputs[0] is None else node.inputs[0].producer
+    if ".fakequant." in node.name or (matmul is not None and _quantized_bias(matmul) is node):
+        return True
+    readers = [use.node for use in node.output.uses]
+    return any(reader.op == DEQUANT or reader.name.endswith(_FAKE_DEQUANT) for reader in readers)
 
 
 def _float(node: Node) -> LayerValues:
