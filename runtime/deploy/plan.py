@@ -1,9 +1,10 @@
 """Chooses, per layer, float arithmetic in which its integer sums come out exactly.
 
-ONNX Runtime has no integer ConvTranspose, nothing for int16, and its ConvInteger took 4 to 14 times as long as
-a float32 Conv on layers of EfficientNet (benchmarks/deploy.py). Floats are exact integers as long as no partial sum leaves their
-mantissa: then no addition rounds, so neither order nor fused multiply-add nor blocking changes a bit. Let
-`bound` be the largest magnitude of any partial sum, from the weights, the bias and the range of the input:
+ONNX Runtime has no integer ConvTranspose, nothing for int16, and its ConvInteger took 4 to 14 times as long
+as a float32 Conv on layers of EfficientNet (benchmarks/deploy.py). Floats are exact integers as long as no
+partial sum leaves their mantissa: then no addition rounds, so neither order nor fused multiply-add nor
+blocking changes a bit. Let `bound` be the largest magnitude of any partial sum, from weights, bias and
+the range of the input:
 
     FLOAT32  bound < 2^24: the layer as it is, on float32. Where only the bias of a channel reaches 2^24, it
              is split, b = 2^16 b_1 + b_0: the layer sums with b_0 exactly, and adding 2^16 b_1 rounds once,
