@@ -31,6 +31,7 @@ from qir.passes.left_float import FLOAT, note_bodies, note_float
 from qir.passes.qdq.constants import fold_dequantized
 from qir.passes.qdq.factors import is_dequantize, is_quantize
 from qir.passes.qdq.layers import Model, Quants, reads_quant
+from qir.passes.qdq.narrow import move_narrow_ranges
 from qir.passes.qdq.pairs import find_pairs, lone_reason, remove_pairs
 
 _OTHER_FORMS = frozenset({"ConvInteger", "MatMulInteger", "QGemm", "QLinearConv", "QLinearMatMul"})
@@ -54,6 +55,7 @@ class ImportQdq(Pass):
         before = str(graph)
         for inner in walk_graphs(graph):
             origins = fold_dequantized(inner)
+            move_narrow_ranges(inner)
             pairs = find_pairs(inner)
             if inner is graph:
                 _quantize(Model(graph, context.rules, origins, pairs), context)

@@ -10,17 +10,20 @@ by 2^-24 of itself at most, so that quantizing it again gives any q of 8 bits ba
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.types import QuantParams
 from qir.passes.qdq.factors import factors, is_dequantize, is_quantize
+from qir.passes.qdq.narrow import is_narrowing
 from qir.runtime.fold import evaluate_constants
 
 LAYOUT = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Ops that give input 0 another shape or order."""
 
+Shape = tuple[int, ...]
 Origins = dict[Value, QuantParams | str]
 """Constant -> its parameters, or why it has none that a quant could have."""
 
@@ -36,7 +39,7 @@ def fold_dequantized(graph: Graph) -> Origins:
     found: dict[Node, QuantParams | str] = {}  # before any of them goes
     for node in sources:
         needed = any(use.node not in sources for use in node.output.uses) or node.output.is_output
-        if needed and node.output in results and not is_quantize(node):
+        if needed and node.output in results and not is_quantize(node) and not is_narrowing(node):
             found[node] = _origin(node)
     origins: Origins = {}
     names: list[tuple[Value, str, Value]] = []
@@ -64,18 +67,22 @@ def _sources(graph: Graph) -> dict[Node, Value]:
         above = first.producer
         if first.constant is not None and (is_dequantize(node) or _is_dequantized(node)):
             found[node] = first
-        elif above is not None and above in found and (is_dequantize(node) or _lays_out(node, above)):
+        elif above is not None and above in found and _goes_on(node, above):
             found[node] = found[above]
     return found
 
 
-def _lays_out(node: Node, above: Node) -> bool:
-    return node.op in LAYOUT and not node.domain and not is_quantize(above)
+def _goes_on(node: Node, above: Node) -> bool:
+    """True for a node that dequantizes what `above` made, or gives what is dequantized another layout."""
+    if is_dequantize(node) or is_narrowing(node):
+        return True
+    return node.op in LAYOUT and not node.domain and not is_quantize(above) and not is_narrowing(above)
 
 
 def _is_dequantized(node: Node) -> bool:
     """True for a QuantizeLinear whose result is dequantized again."""
-    return is_quantize(node) and any(is_dequantize(use.node) for use in node.output.uses)
+    readers = [use.node for use in node.output.uses]
+    return is_quantize(node) and any(is_dequantize(reader) or is_narrowing(reader) for reader in readers)
 
 
 def _origin(node: Node) -> QuantParams | str:
@@ -85,6 +92,8 @@ def _origin(node: Node) -> QuantParams | str:
         assert above is not None  # _sources has come from there
         return _laid_out(node, _origin(above))
     found = factors(node)
+    if above is not None and is_narrowing(above):
+        above = None if above.inputs[0] is None else above.inputs[0].producer
     if above is None or isinstance(found, str):
         return found
     before = factors(above)
@@ -97,15 +106,28 @@ def unequal(quantize: Node, dequantize: Node) -> str:
 
 
 def _laid_out(node: Node, params: QuantParams | str) -> QuantParams | str:
-    if isinstance(params, str) or params.spec.axis is None or node.op == "Identity":
+    """The parameters behind a change of layout; what was one channel must be one still."""
+    if isinstance(params, str) or params.spec.axis is None:
         return params
-    if node.op != "Transpose":
-        return f"'{node.name}' ({node.op}) changes the shape of what has one scale per channel"
-    perm, shape = node.attributes.get("perm"), node.inputs[0] and node.inputs[0].tensor.shape
-    order = perm if isinstance(perm, tuple) else tuple(range(len(shape or ())))[::-1]
-    if params.spec.axis not in order:
-        return f"the rank of what '{node.name}' transposes is unknown"
-    return replace(params, spec=replace(params.spec, axis=order.index(params.spec.axis)))
+    first = node.input(0)
+    old, new = None if first is None else first.tensor.static_shape, node.output.tensor.static_shape
+    if old is None or new is None:
+        return f"the shape of what '{node.name}' ({node.op}) reads or makes is unknown"
+    axis = _moved_axis(node, params.spec.axis, old, new)
+    if axis is None:
+        return f"'{node.name}' ({node.op}) spreads the channels, of which each has a scale, over several axes"
+    return replace(params, spec=replace(params.spec, axis=axis))
+
+
+def _moved_axis(node: Node, axis: int, old: Shape, new: Shape) -> int | None:
+    if node.op == "Transpose":
+        perm = node.attributes.get("perm")
+        order = perm if isinstance(perm, tuple) else tuple(range(len(old)))[::-1]
+        return order.index(axis)
+    # Anything else keeps the order of elements: the axis is where as many elements lie in front and behind.
+    front = math.prod(old[:axis])
+    same = (i for i in range(len(new)) if new[i] == old[axis] and math.prod(new[:i]) == front)
+    return next(same, None)
 
 
 def _rename(graph: Graph, constant: Value, name: str, source: Value) -> None:

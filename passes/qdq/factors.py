@@ -55,7 +55,7 @@ def factors(node: Node) -> QuantParams | str:
     if scale is None or scale.constant is None:
         raise PassError(f"{node.op} '{node.name}' has no scale; repair the model")
     stored = _stored_type(node)
-    signed = None if stored is None else _SIGNED.get(stored)
+    signed = None if stored is None else signed_type(stored)
     if stored is None or signed is None:
         return f"'{node.name}' stores {'an unknown type' if stored is None else stored.value}, not integers"
     if node.attributes.get("block_size", 0):
@@ -69,6 +69,11 @@ def factors(node: Node) -> QuantParams | str:
         raise PassError(f"{node.op} '{node.name}' has {scales.size} scales but {zeros.size} zero points")
     axis = _axis(node) if scales.size > 1 else None
     return QuantParams.of(QuantSpec(signed, symmetric=not zeros.any(), axis=axis), scales, zeros)
+
+
+def signed_type(stored: DType) -> DType | None:
+    """The signed integer type as wide as `stored`; None for what no quant stores."""
+    return _SIGNED.get(stored)
 
 
 def _stored_type(node: Node) -> DType | None:

@@ -26,7 +26,7 @@ PADDED = {"pads": (1, 2, 0, 1), "kernel_shape": (3, 3)}
 class Builder:
     """A graph with QuantizeLinear and DequantizeLinear, the way different tools write it."""
 
-    def __init__(self, shape: tuple[int, ...], opset: int = 17, seed: int = 0) -> None:
+    def __init__(self, shape: tuple[int | str, ...], opset: int = 17, seed: int = 0) -> None:
         self.graph = Graph("qdq", {"": opset})
         self.random = np.random.default_rng(seed)
         self.x = self.graph.add_input("x", tensor(DType.F32, shape))

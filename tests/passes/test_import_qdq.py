@@ -160,3 +160,28 @@ def test_int16_inputs(domain: str) -> None:
     assert layer.activation.zero_point == (1000 - 2**15,)
     data = made.random.standard_normal((1, 4, 5, 5)).astype(np.float32)
     assert difference(made.graph, lower(graph), data) <= 1e-5
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_narrow_ranges(unsigned: bool) -> None:
+    """PyTorch clips the integers of activations to 7 bits, and of weights to -127 and 127."""
+    made = Builder((2, 4, 6, 6))
+    dtype, zero, low, high = (np.uint8, 40, 0, 127) if unsigned else (np.int8, -20, -64, 63)
+    both = made.factors(0.06, zero, dtype)
+    bounds = [made.graph.constant(np.asarray(b, dtype), "bound") for b in (low, high)]
+    stored = made.node("QuantizeLinear", [made.x, *both])
+    x = made.node("DequantizeLinear", [made.node("Clip", [stored, *bounds]), *both])
+    floats = made.graph.constant(made.random.standard_normal((6, 4, 3, 3)).astype(np.float32), "weight")
+    scales = made.factors(0.001 + 0.02 * made.random.random(6), 0, np.int8)
+    narrow = [made.graph.constant(np.asarray(b, np.int8), "bound") for b in (-127, 127)]
+    integers = made.node("QuantizeLinear", [floats, *scales], axis=0)
+    w = made.node("DequantizeLinear", [made.node("Clip", [integers, *narrow]), *scales], axis=0)
+    made.graph.add_output(made.node("Conv", [x, w], kernel_shape=(3, 3)))
+    graph, context = imported(made.graph)
+    assert not context.rewrites.refusals()
+    (layer,) = read_layers(graph)
+    assert layer.weight is not None
+    assert layer.weight.integers().min() == -127
+    data = 3 * made.random.standard_normal((2, 4, 6, 6)).astype(np.float32)
+    assert (data > 0.06 * (high - zero)).any()
+    assert difference(made.graph, lower(graph, "qdq"), data) <= 1e-6

@@ -49,7 +49,7 @@ def test_a_pair_that_goes_leaves_its_saturation(opset: int, zero: str, bounds: t
     ],
 )
 def test_values_are_saturated_no_oftener_than_needed(before: str, readers: list[str], clips: int) -> None:
-    made = Builder((4, 4))
+    made = Builder(("N", 4))
     scales = {"pair": 2 / 255, "narrow pair": 1 / 255, "wide pair": 4 / 255}
     value = made.pair(made.node(before, [made.x]), scales["pair"], 0, np.uint8)
     for op in readers:
