@@ -14,6 +14,9 @@ from qir.frontends.onnx import read_model
 from qir.ir.graph import Graph
 from qir.runtime.session import Feeds
 
+PROOF_SAMPLES = 2
+"""Samples on which the deploy graph is compared with the fake-quant graph unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Inspected:

@@ -5,16 +5,20 @@ A record of scales and its float model become both graphs.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qir.backends.ascend.check import Finding
 from qir.backends.ascend.record import LayerRecord
 from qir.backends.ascend.record_in import apply, check_keys, unfused_layers
 from qir.backends.ascend.record_reader import parse_record
 from qir.backends.fake_quant import check_form
-from qir.backends.files import Paths, check_prefix, output_paths, write_files
+from qir.backends.files import Paths, check_prefix, output_paths
+from qir.backends.inspection import PROOF_SAMPLES, Inspected, write_inspected_files
+from qir.backends.proof import Proof
 from qir.backends.targets import target_named
 from qir.ir.errors import BackendError, ConfigError, PassError
 from qir.ir.graph import Graph
@@ -32,6 +36,8 @@ from qir.passes.qdq.pairs import PAIR
 from qir.passes.quantize_bias import QuantizeBias
 from qir.passes.quantize_weights import QuantizeWeights
 from qir.report import LayerReport, report_layers
+from qir.runtime.data import DataSource, open_data
+from qir.runtime.session import Feeds, Session
 
 Model = str | os.PathLike[str] | bytes | Graph
 Record = str | os.PathLike[str] | bytes | Mapping[str, LayerRecord]
@@ -44,13 +50,16 @@ class Converted:
     """The closed graph, the files written, and what became of each layer.
 
     `removed` has a sentence for each pair of QuantizeLinear and DequantizeLinear that was removed, because
-    the target computes in float there.
+    the target computes in float there. `findings` are those of ATC's rules on the deploy graph; `proof` is
+    None without data.
     """
 
     graph: Graph
     paths: Paths
     layers: tuple[LayerReport, ...]
     removed: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    proof: Proof | None = None
 
 
 def convert_record(
@@ -60,18 +69,20 @@ def convert_record(
     *,
     pipeline: str = "amct",
     form: str = "ascend",
+    data: DataSource | None = None,
 ) -> Converted:
     """Write fake-quant and deploy graph of a float model with the numbers of a record, without data.
 
     Arguments are those of `apply_record`; `output` is the prefix of the files, `form` that of the fake-quant
-    graph. A QirError says what does not fit; no file is left half-written then.
+    graph. With `data` the deploy graph is proven on a few samples, as by `quantize`. A QirError says what
+    does not fit; no file is left half-written then.
     """
     check_form(form)
     check_prefix(output)
     _check_kept(output, model, record)
     graph = apply_record(model, record, pipeline=pipeline)
-    paths = write_files(graph, output, form)
-    return Converted(graph, paths, report_layers(graph, {}))
+    done = _write(graph, output, form, data)
+    return Converted(graph, done.paths, report_layers(graph, {}), (), done.findings, done.proof)
 
 
 def apply_record(model: Model, record: Record, *, pipeline: str = "amct") -> Graph:
@@ -101,22 +112,28 @@ def apply_record(model: Model, record: Record, *, pipeline: str = "amct") -> Gra
 
 
 def convert_qdq(
-    model: Model, output: str | os.PathLike[str], *, target: str = "ascend", form: str = "ascend"
+    model: Model,
+    output: str | os.PathLike[str],
+    *,
+    target: str = "ascend",
+    form: str = "ascend",
+    data: DataSource | None = None,
 ) -> Converted:
     """Write fake-quant and deploy graph of a model that holds QuantizeLinear and DequantizeLinear.
 
     `model` is a path, serialized ONNX or a graph (left as it is), from quantization-aware training or another
-    quantizer; `output` is the prefix of the files, `form` that of the fake-quant graph. A QirError says what
-    does not fit; no file is left half-written then.
+    quantizer; `output` is the prefix of the files, `form` that of the fake-quant graph. With `data` the
+    deploy graph is proven on a few samples. A QirError says what does not fit; no file is left half-written
+    then.
     """
     check_form(form)
     check_prefix(output)
     _check_kept(output, model)
     rewrites = RewriteLog()
     graph = import_qdq(model, target=target, rewrites=rewrites)
-    paths = write_files(graph, output, form)
+    done = _write(graph, output, form, data)
     removed = tuple(f"'{r.node}': {r.reason}" for r in rewrites.refusals() if r.kind == PAIR)
-    return Converted(graph, paths, report_layers(graph, {}), removed)
+    return Converted(graph, done.paths, report_layers(graph, {}), removed, done.findings, done.proof)
 
 
 def import_qdq(model: Model, *, target: str = "ascend", rewrites: RewriteLog | None = None) -> Graph:
@@ -138,6 +155,15 @@ def import_qdq(model: Model, *, target: str = "ascend", rewrites: RewriteLog | N
         reasons = [f"'{layer.name}' ({layer.op}): {layer.reason}" for layer in layers[:3]]
         raise PassError(f"'{chosen.name}' runs no layer in integers: {'; '.join(reasons) or 'there is none'}")
     return graph
+
+
+def _write(graph: Graph, output: str | os.PathLike[str], form: str, data: DataSource | None) -> Inspected:
+    """Write the files, checked, and where there are data, proven."""
+    samples: list[Feeds] = []
+    if data is not None:
+        units = open_data(data, graph).units(Session(graph, threads=1).run)
+        samples = [unit.feeds for unit in itertools.islice(units, PROOF_SAMPLES)]
+    return write_inspected_files(graph, output, form, samples[0] if samples else None, samples)
 
 
 def _configured(item: Pass, unfused: tuple[str, ...]) -> Pass:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qir.backends.fake_quant import check_form, lower
 from qir.backends.files import Paths, check_prefix, output_paths
-from qir.backends.inspection import write_inspected_files
+from qir.backends.inspection import PROOF_SAMPLES, write_inspected_files
 from qir.backends.targets import Target, target_named
 from qir.frontends.onnx import infer_types
 from qir.ir.cost import macs
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 COMPARED_UNITS = 16
 """Samples on which float and fake-quant outputs are compared for the report."""
-PROOF_SAMPLES = 2
-"""Samples on which the deploy graph is compared with the fake-quant graph unless told otherwise."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ import click
 from qir.backends.ascend.check import Finding, Severity, check
 from qir.models import load
 
+LISTED = 3
+"""Findings of one rule that other commands show; they count the rest."""
+
 
 def run_job(model: str, strict: bool) -> None:
     """Print findings and their number to stdout; exit code 1 for errors (with `strict` for warnings too)."""

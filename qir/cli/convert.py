@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
-from qir.cli.settings import SETTINGS, debug_option, form_option, prefix_option, quiet_option
+from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
 
 
 @click.command(context_settings=SETTINGS)
@@ -16,6 +16,7 @@ from qir.cli.settings import SETTINGS, debug_option, form_option, prefix_option,
     "--pipeline", help="With --record: the fusions before it, a pipeline or its text (default amct)."
 )
 @form_option
+@click.option("--data", help=f"Samples to prove the deploy graph on, not to calibrate: {DATA_HELP}")
 @quiet_option
 @debug_option
 def convert(
@@ -24,6 +25,7 @@ def convert(
     output: str,
     pipeline: str | None,
     form: str,
+    data: str | None,
     quiet: bool,
     debug: bool,
 ) -> None:
@@ -39,4 +41,4 @@ def convert(
     with report_errors(debug):
         from qir.cli.convert_job import ConvertJob, run_job  # noqa: PLC0415
 
-        run_job(ConvertJob(model, record, output, pipeline, form, quiet))
+        run_job(ConvertJob(model, record, output, pipeline, form, data, quiet))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.layer_table import layer_table
+from qir.cli.proof_lines import proof_lines
 from qir.conversion import Converted, convert_qdq, convert_record
 from qir.ir.errors import ConfigError
 
@@ -20,6 +22,7 @@ class ConvertJob:
     output: str
     pipeline: str | None
     form: str
+    data: str | None
     quiet: bool
 
 
@@ -34,6 +37,8 @@ def run_job(job: ConvertJob) -> None:
     console.print(f"{quantized} of {len(result.layers)} layers run in integers")
     for removed in result.removed:
         console.print(f"note: {removed}", soft_wrap=True, markup=False)
+    for line in (*finding_lines(result.findings, LISTED), *proof_lines(result.proof)):
+        console.print(line, soft_wrap=True, markup=False)
     for path in result.paths:
         console.print(f"wrote {path}", soft_wrap=True)
 
@@ -41,9 +46,11 @@ def run_job(job: ConvertJob) -> None:
 def _convert(job: ConvertJob) -> Converted:
     if job.record is not None:
         pipeline = "amct" if job.pipeline is None else job.pipeline
-        return convert_record(job.model, job.record, job.output, pipeline=pipeline, form=job.form)
+        return convert_record(
+            job.model, job.record, job.output, pipeline=pipeline, form=job.form, data=job.data
+        )
     if job.pipeline is not None:
         raise ConfigError(
             "--pipeline says which fusions come before a record; give --record, or leave it out"
         )
-    return convert_qdq(job.model, job.output, form=job.form)
+    return convert_qdq(job.model, job.output, form=job.form, data=job.data)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qir.backends.fake_quant import lower
-from qir.cli.check_job import finding_lines
+from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.inputs import data_source
 from qir.cli.layer_table import layer_table
 from qir.cli.progress import RichProgress
@@ -23,9 +23,6 @@ from qir.quantization import Quantized, quantize
 from qir.report import Report
 from qir.runtime.session import Session
 from qir.samples import PREFIX, sample_named
-
-_LISTED = 3
-"""Findings of one rule that are shown; the rest are counted."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def _print_summary(console: Console, result: Quantized) -> None:
         )
     for note in report.notes:
         console.print(f"note: {note}")
-    for line in (*finding_lines(report.findings, _LISTED), *proof_lines(report.proof)):
+    for line in (*finding_lines(report.findings, LISTED), *proof_lines(report.proof)):
         console.print(line, soft_wrap=True, markup=False)
     for path in result.paths or ():
         console.print(f"wrote {path}", soft_wrap=True)

@@ -182,10 +182,10 @@ def test_a_deploy_graph_with_an_unknown_attribute_does_not_run(files: Path, tmp_
 def test_convert_repeats_a_record(files: Path, tmp_path: Path) -> None:
     """The record that was written, applied to the float model, gives the same deploy graph."""
     record = Path(f"{files}_record.txt")
-    result = run(
-        "convert", SAMPLE.model, "--record", record, "--pipeline", "default", "-o", tmp_path / "again"
-    )
+    words = ("convert", SAMPLE.model, "--record", record, "--pipeline", "default", "-o", tmp_path / "again")
+    result = run(*words, "--data", SAMPLE.calibration)
     assert result.exit_code == 0, result.output
+    assert "proof: deploy and fake-quant graph agree on 2 samples" in result.stdout
     assert "8 of 8 layers run in integers" in result.stdout
     assert compared(deploy(files), tmp_path / "again_deploy_model.onnx").exit_code == 0
 
@@ -196,6 +196,8 @@ def test_convert_of_a_qdq_model(tmp_path: Path) -> None:
     qdq = tmp_path / "first_fake_quant_model.onnx"
     result = run("convert", qdq, "-o", tmp_path / "second")
     assert result.exit_code == 0, result.output
+    assert "[dynamic-shape]" in result.stdout
+    assert "proof:" not in result.stdout
     agreed = compared(tmp_path / "first_deploy_model.onnx", tmp_path / "second_deploy_model.onnx")
     assert agreed.exit_code == 0, agreed.output
 
