@@ -13,7 +13,7 @@ from qir.backends.fake_quant import check_form, lower
 from qir.backends.files import Paths, check_prefix, output_paths
 from qir.backends.inspection import PROOF_SAMPLES, write_inspected_files
 from qir.backends.targets import Target, target_named
-from qir.frontends.onnx import infer_types
+from qir.frontends.onnx import infer_types, unknown_ops
 from qir.ir.cost import macs
 from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
@@ -29,9 +29,9 @@ from qir.passes.left_float import FLOAT
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
 from qir.passes.rules import TargetRules
-from qir.report import Report, opaque_ops, report_layers
+from qir.report import Report, report_layers
 from qir.runtime.calibrators import method_named
-from qir.runtime.compare import compare_outputs
+from qir.runtime.compare import OutputComparison, compare_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Feeds, Session
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 COMPARED_UNITS = 16
 """Samples on which float and fake-quant outputs are compared for the report."""
+FAR = 10.0
+"""dB of signal to quantization noise below which an output is called far from the float one."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _finish(
         outputs,
         _float_bytes(original),
         0 if written is None else written.paths.deploy_model.stat().st_size,
-        _notes(graph),
+        tuple(_notes(graph, outputs)),
         () if written is None else written.findings,
         None if written is None else written.proof,
     )
@@ -215,8 +217,15 @@ def _float_bytes(graph: Graph) -> int:
     return sum(v.constant.data.nbytes for v in graph.constants if v.constant is not None)
 
 
-def _notes(graph: Graph) -> tuple[str, ...]:
-    opaque = opaque_ops(graph)
-    if not opaque:
-        return ()
-    return (f"ops outside ONNX are carried unchanged: {', '.join(opaque)}",)
+def _notes(graph: Graph, outputs: Sequence[OutputComparison]) -> Iterator[str]:
+    """What a user should know that no table says."""
+    foreign = sorted({f"{n.domain}.{n.op}" if n.domain else n.op for n in unknown_ops(graph)})
+    if foreign:
+        yield f"ops outside ONNX are carried unchanged: {', '.join(foreign)}"
+    floats = {v.name for v in graph.outputs if v.tensor.dtype is not None and v.tensor.dtype.is_float}
+    for output in outputs:
+        if output.name in floats and not output.sqnr >= FAR:
+            yield (
+                f"output '{output.name}' of the fake-quant graph is far from the float model's "
+                f"({output.sqnr:.1f} dB): leave the layers that hurt in float (skip), or try another method"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qir.backends.ascend.check import Finding
@@ -117,8 +117,3 @@ def _remarks(node: Node) -> str:
     if INT8_WEIGHT in node.metadata:
         found.append(f"int4 weights were asked for, but {node.metadata[INT8_WEIGHT]}")
     return "; ".join(found)
-
-
-def opaque_ops(graph: Graph, known_domains: Sequence[str] = ("", "ai.onnx", "qir")) -> tuple[str, ...]:
-    """`domain.op` of every op outside ONNX, sorted: qir carries them unchanged."""
-    return tuple(sorted({f"{n.domain}.{n.op}" for n in walk_nodes(graph) if n.domain not in known_domains}))

@@ -159,6 +159,34 @@ def test_one_layer_to_skip_needs_no_list() -> None:
     assert [layer.name for layer in layers if not layer.is_quantized] == ["/f2/Gemm"]
 
 
+def one_product(op: str, domain: str, scales: str) -> qir.Graph:
+    return qir.parse(f"""graph @net(%x: f32[N,2]) {{
+  opsets {{onnx=17, {domain}=1}}
+  %w = const [1.0,0.0,0.0,1e-4] : f32[2,2]
+  %k = const [{scales}] : f32[2]
+  %m = MatMul "mm"(%x, %w) : f32[N,2]
+  %h = Mul(%m, %k) : f32[N,2]
+  %y = {op}(%h) : f32[N,2]
+  return %y
+}}
+""")
+
+
+def test_an_output_that_int8_ruins_is_noted() -> None:
+    data = {"x": np.float32([[100, 0.1], [-50, -0.2], [20, 0.05]])}
+    (note,) = qir.quantize(one_product("Neg", "m", "0.0,1e4"), data).report.notes
+    assert note.startswith("output 'y' of the fake-quant graph is far from the float model's (0.0 dB)")
+    assert qir.quantize(one_product("Neg", "m", "1.0,1.0"), data).report.notes == ()
+
+
+def test_ops_outside_onnx_are_noted() -> None:
+    data = {"x": np.float32([[100, 0.1], [-50, -0.2], [20, 0.05]])}
+    graph = one_product("com.microsoft.Gelu", "com.microsoft", "1.0,1.0")
+    assert qir.quantize(graph, data).report.notes == (
+        "ops outside ONNX are carried unchanged: com.microsoft.Gelu",
+    )
+
+
 def test_nothing_to_quantize_is_an_error() -> None:
     with pytest.raises(qir.QirError, match="no layer was quantized: the pipeline has no insert-quant"):
         qir.quantize("sample:digits", images_feed(), pipeline="infer-types")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from qir.cli.inputs import data_source
+from qir.cli.layer_table import plain_console, print_line
 from qir.cli.progress import RichProgress
 from qir.comparison import Comparison, LayerComparison, Tolerance, compare
 from qir.runtime.compare import OutputComparison
@@ -23,13 +23,13 @@ def run_job(
     source = data_source(reference, data)
     with RichProgress() as progress:
         found = compare(reference, candidate, source, samples=samples, progress=progress)
-    console = Console(highlight=False)
+    console = plain_console()
     shown = [layer for layer in found.layers if all_layers or not layer.is_equal]
     if shown:
         console.print(_layer_table(shown))
     console.print(_output_table(found.outputs))
     for line in _summary(found):
-        console.print(line, soft_wrap=True, markup=False)
+        print_line(console, line)
     violations = tolerance.violations(found)
     for violation in violations:
         click.echo(f"error: {violation}", err=True)

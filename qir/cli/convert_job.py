@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from qir.cli.check_job import LISTED, finding_lines
-from qir.cli.layer_table import layer_table
+from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.proof_lines import proof_lines
 from qir.conversion import Converted, convert_qdq, convert_record
 from qir.ir.errors import ConfigError
@@ -31,14 +29,14 @@ def run_job(job: ConvertJob) -> None:
     result = _convert(job)
     if job.quiet:
         return
-    console = Console(highlight=False)
-    console.print(layer_table(result.layers))
+    console = plain_console()
+    print_layers(console, result.layers)
     quantized = sum(layer.is_quantized for layer in result.layers)
     console.print(f"{quantized} of {len(result.layers)} layers run in integers")
     for removed in result.removed:
-        console.print(f"note: {removed}", soft_wrap=True, markup=False)
+        print_line(console, f"note: {removed}")
     for line in (*finding_lines(result.findings, LISTED), *proof_lines(result.proof)):
-        console.print(line, soft_wrap=True, markup=False)
+        print_line(console, line)
     for path in result.paths:
         console.print(f"wrote {path}", soft_wrap=True)
 

@@ -30,7 +30,8 @@ class RichTask:
     ) -> None:
         if error is None:
             task = self._display.tasks[self._display.task_ids.index(self._id)]
-            self._display.update(self._id, total=task.completed)
+            done = max(task.completed, 1)  # nothing to count may be finished too
+            self._display.update(self._id, total=done, completed=done)
         self._display.stop_task(self._id)
 
     def advance(self, count: int = 1) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from qir.backends.fake_quant import lower
 from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.inputs import data_source
-from qir.cli.layer_table import layer_table
+from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
 from qir.ir.graph import Graph
@@ -60,8 +60,9 @@ def run_job(job: QuantizeJob) -> None:
         )
     if job.quiet:
         return
-    console = Console(highlight=False)
-    console.print(layer_table(result.report.layers))
+    console = plain_console()
+    print_layers(console, result.report.layers)
+    console.print("fake-quant graph against float, on calibration data:")
     console.print(_output_table(result.report))
     if is_sample:
         console.print(_accuracy_line(job.model, result.graph, job.form))
@@ -69,7 +70,7 @@ def run_job(job: QuantizeJob) -> None:
 
 
 def _output_table(report: Report) -> Table:
-    table = Table(title="outputs, fake-quant against float, on calibration data", title_justify="left")
+    table = Table()
     for heading in ("output", "cosine", "SQNR", "max difference"):
         table.add_column(heading, justify="left" if heading == "output" else "right")
     for output in report.outputs:
@@ -98,16 +99,18 @@ def _print_summary(console: Console, result: Quantized) -> None:
     work = "" if share is None else f", {100 * share:.1f} % of the multiply-accumulates"
     console.print(f"{quantized} of {len(report.layers)} layers run in integers{work}")
     if report.deploy_bytes:
-        ratio = report.float_bytes / report.deploy_bytes
-        console.print(
-            f"size {_size(report.float_bytes)} -> {_size(report.deploy_bytes)} ({ratio:.1f}x smaller)"
-        )
+        console.print(f"size {_size(report.float_bytes)} -> {_size(report.deploy_bytes)}{_times(report)}")
     for note in report.notes:
-        console.print(f"note: {note}")
+        print_line(console, f"note: {note}")
     for line in (*finding_lines(report.findings, LISTED), *proof_lines(report.proof)):
-        console.print(line, soft_wrap=True, markup=False)
+        print_line(console, line)
     for path in result.paths or ():
         console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _times(report: Report) -> str:
+    ratio = report.float_bytes / report.deploy_bytes
+    return f" ({ratio:.1f}x smaller)" if ratio > 1 else ""
 
 
 def _size(count: int) -> str:

@@ -96,11 +96,41 @@ def _recurrent(node: Node, shapes: Shapes) -> int | None:
     return data[0] * data[1] * directions * gates * (features + hidden)
 
 
+def _attention(node: Node, shapes: Shapes) -> int | None:
+    """Queries times keys, and the weights times values: each one for every position of the keys."""
+    query, result = _shape(node.input(0), shapes), _shape(node.output, shapes)
+    key, past = _shape(node.input(1), shapes), node.input(4)
+    before = (0, 0) if past is None else _shape(past, shapes)
+    if query is None or result is None or not key or not before:
+        return None
+    return (math.prod(query) + math.prod(result)) * (key[-2] + before[-2])
+
+
+def _einsum(node: Node, shapes: Shapes) -> int | None:
+    """One product for every combination of indices; 0 for a single operand, which is only summed."""
+    equation = node.attributes.get("equation")
+    terms = str(equation).replace(" ", "").partition("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for term, operand in zip(terms, node.inputs, strict=False):
+        shape = _shape(operand, shapes)
+        letters = term.replace("...", "")
+        if shape is None or len(shape) < len(letters):
+            return None
+        start = term.index("...") if "..." in term else len(letters)
+        hidden = len(shape) - len(letters)
+        names = [*letters[:start], *(f"...{hidden - i}" for i in range(hidden)), *letters[start:]]
+        for name, size in zip(names, shape, strict=True):
+            sizes[name] = max(size, sizes.get(name, 1))
+    return math.prod(sizes.values()) * (len(terms) - 1)
+
+
 _COUNTS: Mapping[str, Callable[[Node, Shapes], int | None]] = {
+    "Attention": _attention,
     "Conv": _conv,
     "ConvInteger": _conv,
     "ConvTranspose": _conv_transpose,
     "DeformConv": _conv,
+    "Einsum": _einsum,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "MatMulInteger": _matmul,
