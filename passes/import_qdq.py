@@ -10,9 +10,9 @@ same meaning. The quant of its bias is left open for `quantize-bias`: int32 in s
 which are those in which such a model stores its bias, if it does.
 
 Every other layer computes in float, with the reason under `qir.float`; its weights keep the values to which
-they were quantized. Pairs that feed float computation vanish but for their saturation, see `qdq.pairs`: there
-the model becomes more accurate by a rounding, and the log lists each. Inputs of Add and MaxPool stay pairs of
-integers, where the target has those. What is no pair of equal factors stays as it stands.
+they were quantized. Pairs that feed float computation vanish but for their saturation, see `qdq.removal`:
+there the model becomes more accurate by a rounding, and the log lists each. Inputs of Add and MaxPool stay
+integers up to there, where the target has that. A pair of unequal factors stays as it stands.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from qir.passes.qdq.constants import fold_dequantized
 from qir.passes.qdq.factors import is_dequantize, is_quantize
 from qir.passes.qdq.layers import Model, Quants, reads_quant
 from qir.passes.qdq.narrow import move_narrow_ranges
-from qir.passes.qdq.pairs import find_pairs, lone_reason, remove_pairs
+from qir.passes.qdq.pairs import Pair, find_pairs, lone_reason
+from qir.passes.qdq.removal import remove_pairs
+from qir.passes.rules import OpRule
 
 _OTHER_FORMS = frozenset({"ConvInteger", "MatMulInteger", "QGemm", "QLinearConv", "QLinearMatMul"})
 """Operators on integers: another way to write a quantized model."""
@@ -73,18 +75,23 @@ class ImportQdq(Pass):
 
 def _quantize(model: Model, context: Context) -> None:
     """Let each layer read quants, or note why it reads floats."""
-    quants = Quants(model)
+    wanted: dict[Node, tuple[OpRule, Pair]] = {}  # all is looked at before anything is rewired
     for node in model.graph.nodes:
         rule = model.rule(node)
-        if rule is None:
+        if rule is None or FLOAT in node.metadata or reads_quant(node):
+            continue
+        found = model.input_pair(node, rule)
+        if isinstance(found, str):
+            _leave(node, found, context)
+        else:
+            wanted[node] = rule, found
+    quants = Quants(model)
+    for node in model.graph.nodes:
+        if node in wanted:
+            quants.quantize_layer(node, *wanted[node])
+            context.rewrites.applied(ImportQdq.name, node.name)
+        else:
             _quantize_tensors(model, quants, node)
-        elif FLOAT not in node.metadata and not reads_quant(node):
-            reason = model.obstacle(node, rule)
-            if reason is None:
-                quants.quantize_layer(node, rule)
-                context.rewrites.applied(ImportQdq.name, node.name)
-            else:
-                _leave(node, reason, context)
 
 
 def _quantize_tensors(model: Model, quants: Quants, node: Node) -> None:
@@ -93,10 +100,10 @@ def _quantize_tensors(model: Model, quants: Quants, node: Node) -> None:
     if refuse is None or node.domain not in ("", "ai.onnx"):
         return
     for index, value in enumerate(node.inputs):
-        pair = model.pair(value)
-        if pair is None or pair.params.spec.qtype is not DType.I8:
+        pair = None if value is None else model.pairs.get(value)
+        if not isinstance(pair, Pair) or pair.params.spec.axis is not None:
             continue
-        if refuse(node, index) is None:
+        if pair.params.spec.qtype is DType.I8 and refuse(node, index) is None:
             quants.quantize_tensor(node, index, pair)
 
 

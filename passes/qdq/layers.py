@@ -14,7 +14,7 @@ from qir.ir.quants import bias_add_candidate, is_quant
 from qir.ir.types import Quant, QuantParams, QuantSpec
 from qir.passes.constants import write_operand
 from qir.passes.qdq.constants import Origins
-from qir.passes.qdq.pairs import Pair, Pairs
+from qir.passes.qdq.pairs import Pair, Pairs, pair_before
 from qir.passes.rules import OpRule, TargetRules
 
 
@@ -31,40 +31,46 @@ class Model:
         """The target's rule for a node, if it has one."""
         return self.rules.ops.get(node.op) if node.domain in ("", "ai.onnx") else None
 
-    def pair(self, value: Value | None) -> Pair | None:
-        """The pair that makes a value, if it is one that a quant could be."""
-        found = None if value is None else self.pairs.get(value)
-        return found if isinstance(found, Pair) else None
-
-    def obstacle(self, node: Node, rule: OpRule) -> str | None:
-        """Why a layer must stay in float, or None."""
+    def input_pair(self, node: Node, rule: OpRule) -> Pair | str:
+        """The pair by which the input of a layer is quantized, or why the layer must stay in float."""
         weight, value = rule.operand("weight"), node.input(1)
         if weight is not None and value is not None and value.constant is not None:
             if value not in self.origins:
                 return f"its weight '{value.name}' is not quantized in the model"
             _make_plain(node, self.origins)
-        reason = rule.refuse(node) or self._activation_obstacle(node, rule)
-        return reason if reason is not None or weight is None else self._weight_obstacle(node, rule)
+        reason = rule.refuse(node)
+        if reason is not None:
+            return reason
+        pair = self._activation_pair(node, rule)
+        reason = None if weight is None else self._weight_obstacle(node, rule)
+        return pair if isinstance(pair, str) or reason is None else reason
 
-    def _activation_obstacle(self, node: Node, rule: OpRule) -> str | None:
-        value, operand = node.input(0), rule.operand("activation")
+    def _activation_pair(self, node: Node, rule: OpRule) -> Pair | str:
+        value = node.inputs[0]
         assert value is not None  # refuse has looked
-        assert operand is not None
-        pair = self.pairs.get(value)
+        pair = pair_before(value, self.pairs)
         if pair is None:
             return f"its data input '{value.name}' is not quantized in the model"
         if isinstance(pair, str):
             return f"its data input '{value.name}' is left in float: {pair}"
-        zero, stored = pair.params.zero_point[0], pair.params.spec.qtype
-        if zero and operand.spec(node).symmetric:
-            return f"its input has zero point {zero}; {self.rules.name} runs this layer without one only"
-        if stored is DType.I16:
-            reason = rule.refuse_int16(node) if rule.refuse_int16 else f"{node.op} takes no INT16 input"
-            if reason is not None:
-                return reason
-        elif stored is not DType.I8:
+        return self._activation_obstacle(node, rule, pair.params) or pair
+
+    def _activation_obstacle(self, node: Node, rule: OpRule, params: QuantParams) -> str | None:
+        operand, stored = rule.operand("activation"), params.spec.qtype
+        assert operand is not None
+        if params.spec.axis is not None:
+            return f"its data input has one scale per channel; {self.rules.name} takes a single one"
+        if params.zero_point[0] and operand.spec(node).symmetric:
+            return (
+                f"its input has zero point {params.zero_point[0]}; {self.rules.name} runs this layer without"
+            )
+        if stored not in (DType.I8, DType.I16):
             return f"its input is {stored.value}, not int8 or int16"
-        return None if _has_inverse(pair.params) else "float32 cannot hold the inverse of its input's scale"
+        if not _has_inverse(params):
+            return "float32 cannot hold the inverse of its input's scale"
+        if stored is DType.I8:
+            return None
+        return rule.refuse_int16(node) if rule.refuse_int16 else f"{node.op} takes no INT16 input"
 
     def _weight_obstacle(self, node: Node, rule: OpRule) -> str | None:
         value, operand = node.input(1), rule.operand("weight")
@@ -90,11 +96,11 @@ class Quants:
         self._model = model
         self._made: dict[tuple[Value, Quant], Value] = {}
 
-    def quantize_layer(self, node: Node, rule: OpRule) -> None:
+    def quantize_layer(self, node: Node, rule: OpRule, pair: Pair) -> None:
         """Let a layer without obstacle read quants; that of its bias stays open for quantize-bias."""
-        pair = self._model.pair(node.input(0))
-        assert pair is not None  # otherwise there was an obstacle
-        self._read(node, 0, pair.source, pair.params)
+        value = node.inputs[0]
+        assert value is not None
+        self._read(node, 0, pair.source if value is pair.dequantize.output else value, pair.params)
         for operand in rule.operands:
             reader = bias_add_candidate(node) if (node.op, operand.role) == ("MatMul", "bias") else node
             value = None if reader is None else reader.input(operand.index)
