@@ -1,6 +1,6 @@
 """Chooses, per layer, float arithmetic in which its integer sums come out exactly.
 
-ONNX Runtime has no integer ConvTranspose, nothing for int16, and its ConvInteger took 4 to 14 times as long
+ONNX Runtime has no integer ConvTranspose, nothing for int16, and its ConvInteger took 4 to 15 times as long
 as a float32 Conv on layers of EfficientNet (benchmarks/deploy.py). Floats are exact integers as long as no
 partial sum leaves their mantissa: then no addition rounds, so neither order nor fused multiply-add nor
 blocking changes a bit. Let `bound` be the largest magnitude of any partial sum, from weights, bias and
