@@ -11,6 +11,7 @@ what follows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,20 +146,23 @@ class _Runs:
     """The three sessions, and the layers to compare."""
 
     def __init__(self, fake_quant: Graph, deploy: Graph) -> None:
-        theirs = {n: v for n, v in layer_values(deploy).items() if v.is_quantized}
-        taps = list(dict.fromkeys(name for v in theirs.values() for name in _integers(v)))
-        self.deploy = DeployRunner(deploy, taps=taps, threads=1, optimize=False)
+        ours, theirs = (
+            {name: values for name, values in layer_values(graph).items() if values.is_quantized}
+            for graph in (fake_quant, deploy)
+        )
+        alone = next((name for name in theirs if name not in ours), None)
+        if alone is not None:
+            raise BackendError(f"layer '{alone}' is quantized in the deploy graph only")
+        read = list(dict.fromkeys(_integers(values)[0] for values in ours.values()))
+        sums = [_integers(values)[1] for values in ours.values()]
+        taps = list(dict.fromkeys(name for values in theirs.values() for name in _integers(values)))
+        with ThreadPoolExecutor(1) as beside:
+            opened = beside.submit(DeployRunner, deploy, taps=taps, threads=1, optimize=False)
+            self.exact = Session(fake_quant, taps=[*read, *sums], threads=1, optimize=False)
+            self.optimized = Session(fake_quant, taps=read, threads=1)
+            self.deploy = opened.result()
         self._taps = [*self.deploy.outputs, *taps]
-        ours = layer_values(fake_quant)
-        self.pairs: list[_LayerPair] = []
-        for layer in self.deploy.layers:
-            if layer.name not in ours or not ours[layer.name].is_quantized:
-                raise BackendError(f"layer '{layer.name}' is quantized in the deploy graph only")
-            self.pairs.append(_LayerPair(ours[layer.name], theirs[layer.name], layer.bound))
-        read = list(dict.fromkeys(_integers(pair.fake_quant)[0] for pair in self.pairs))
-        sums = [_integers(pair.fake_quant)[1] for pair in self.pairs]
-        self.exact = Session(fake_quant, taps=[*read, *sums], threads=1, optimize=False)
-        self.optimized = Session(fake_quant, taps=read, threads=1)
+        self.pairs = [_LayerPair(ours[x.name], theirs[x.name], x.bound) for x in self.deploy.layers]
 
     def run(self, feeds: Feeds) -> _Found:
         """All values of one sample."""
