@@ -221,15 +221,15 @@ class _Lowering:
     def move(self, node: Node) -> None:
         """An op that moves integers moves floats now. A Pad fills with the zero point, which is now 0."""
         node.output.type = TensorType(DType.F32, node.output.tensor.shape)
-        filler = node.input(2) if node.op == "Pad" else None
-        if filler is None:
-            if node.op == "Pad" and node.attributes.get("value", 0.0) != 0.0:
-                raise ModelError(f"{describe(node)} pads integers with something other than 0")
+        if node.op != "Pad":
             return
+        filler = node.input(2)
         held = constant_of(filler)
-        if held is None or np.any(held.array):
+        known = filler is None or (held is not None and not np.any(held.array))
+        if not known or node.attributes.get("value", 0.0) != 0.0:
             raise ModelError(f"{describe(node)} pads integers with something other than the constant 0")
-        node.set_input(2, self.graph.constant(np.zeros(held.shape, np.float32), f"{node.name}.zero"))
+        if len(node.inputs) > 1:  # a constant would let ONNX Runtime fuse the Pad, into pools that refuse it
+            node.set_input(2, self.scale(f"{node.name}.zero", np.zeros((), np.float32)))
 
     def drop_needless_casts(self) -> None:
         """Casts to float32 of what is float32 anyway."""

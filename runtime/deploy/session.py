@@ -30,10 +30,13 @@ _TYPES = {DType.F32: "float", DType.F64: "double", DType.F16: "float16", DType.S
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output: name, dimensions (numbers, symbols or None) and type, as `tensor(float)`."""
+    """An input or output: name, dimensions (numbers, symbols or None) and type, as `tensor(float)`.
+
+    `shape` is None when not even the number of dimensions is known.
+    """
 
     name: str
-    shape: tuple[Dim, ...] | None
+    shape: list[Dim] | None
     type: str
 
 
@@ -186,7 +189,8 @@ def _read(model: str | os.PathLike[str] | bytes) -> Graph:
 def _info(value: Value) -> TensorInfo:
     dtype = value.tensor.dtype
     kind = "" if dtype is None else _TYPES.get(dtype) or (dtype.numpy.name if dtype.numpy else dtype.value)
-    return TensorInfo(value.name, value.tensor.shape, f"tensor({kind})")
+    shape = value.tensor.shape
+    return TensorInfo(value.name, None if shape is None else list(shape), f"tensor({kind})")
 
 
 def _check_feed(info: TensorInfo, array: Array) -> None:

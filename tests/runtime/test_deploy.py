@@ -131,7 +131,7 @@ def test_it_is_used_like_an_onnxruntime_session() -> None:
     session = qir.DeploySession(to_model(layer.graph()).SerializeToString())
     (fed,) = session.get_inputs()
     (made,) = session.get_outputs()
-    assert (fed.name, fed.shape, fed.type) == ("x", ("N", 3, 9, 9), "tensor(float)")
+    assert (fed.name, fed.shape, fed.type) == ("x", ["N", 3, 9, 9], "tensor(float)")
     assert made.name == "layer.dequant"
     assert session.run(["layer.dequant"], layer.feeds())[0].shape == (2, 6, 7, 7)
     integers = session.run_integers(layer.feeds(), ["layer"])[1]

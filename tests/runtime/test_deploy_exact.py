@@ -8,6 +8,7 @@ from deploy_graphs import OneLayer, check, conv, random_bias, random_params, ran
 from deploy_oracle import run_deploy
 
 from qir.ir.dtypes import DType
+from qir.ir.errors import ModelError
 from qir.ir.graph import Graph
 from qir.runtime.deploy import DeploySession
 from qir.runtime.deploy.params import pack_params
@@ -113,6 +114,26 @@ def test_tensors_that_only_travel_as_integers() -> None:
     feeds = conv(2, (4, 3)).feeds()
     (expected,) = run_deploy(graph, feeds).values()
     assert np.array_equal(DeploySession(graph).run(None, feeds)[0], expected)
+
+
+@pytest.mark.parametrize("filler", [None, 0.0])
+def test_padding_between_quantization_and_layer_fills_with_the_zero_point(filler: float | None) -> None:
+    pool = {"kernel_shape": (2, 2), "strides": (2, 2)}
+    layer = OneLayer("AveragePool", (1, 2, 5, 5), attributes=pool, quant={"offset": 100.0})
+    graph = layer.graph()
+    pads = graph.constant(np.array([0, 0, 1, 1, 0, 0, 2, 2]), "pads")
+    filled = [] if filler is None else [graph.constant(np.int8(filler), "zero")]
+    quantized = graph.node("layer.quant").output
+    pad = graph.add("Pad", [quantized, pads, *filled], name="pad", before=graph.node("layer"))
+    graph.node("layer").set_input(0, pad.output)
+    found = DeploySession(graph).run_integers(layer.feeds())[1]["layer"].input
+    assert not found[:, :, 0].any()
+    assert not found[:, :, -2:].any()
+    assert found[:, :, 1:-2, 1:-2].any()
+    wrong = graph.constant(np.int8(7), "seven")
+    pad.set_input(2, wrong)
+    with pytest.raises(ModelError, match="Pad 'pad' pads integers with something other than the constant 0"):
+        DeploySession(graph)
 
 
 @pytest.mark.parametrize("stored", ["INT8", "INT16", "INT4"])
