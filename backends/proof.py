@@ -34,7 +34,8 @@ class LayerProof:
     """One layer: its bound, how many integers were compared, how many differed and how far.
 
     `read` counts the integers that it reads, `compared` these and its sums; `flips` those that it reads
-    which change when ONNX Runtime runs the fake-quant graph with its default optimizations.
+    which change when ONNX Runtime runs the fake-quant graph with its default optimizations. `moved` says that
+    an unprovable layer in front changed some of what it reads, so that its sums were not held to equality.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LayerProof:
     different: int
     max_difference: float
     flips: int
+    moved: bool
 
     @property
     def provable(self) -> bool:
@@ -72,6 +74,11 @@ class Proof:
     def unprovable(self) -> tuple[LayerProof, ...]:
         """The layers whose bound reaches 2^24."""
         return tuple(layer for layer in self.layers if not layer.provable)
+
+    @property
+    def moved(self) -> tuple[LayerProof, ...]:
+        """The layers that unprovable layers in front kept from being compared to the bit."""
+        return tuple(layer for layer in self.layers if layer.moved)
 
     @property
     def compared(self) -> int:
@@ -185,27 +192,37 @@ class _Tally:
         self._allowed = 0.0 if pair.bound < EXACT_FLOAT32 else max(1.0, pair.bound * _ROUNDING)
         self._read_count = self._compared = self._different = self._flips = 0
         self._largest = 0.0
+        self._moved = False
 
     def add(self, found: _Found, excused: bool, where: str) -> bool:
         """Count the differences of one sample; True when what follows may differ because of this layer.
 
-        `excused` says that of the layers in front. BackendError for a difference without excuse.
+        `excused` says that of the layers in front: then integers may be read that differ, but where they are
+        equal, so are the sums. BackendError for a difference without excuse.
         """
         (read, sums), (stored, added) = self._read, self._sums
-        for name, other, allowed in ((read, stored, 0.0), (sums, added, self._allowed)):
-            expected, got = found.exact[name], found.deploy[other]
-            self._compared += expected.size
-            if np.array_equal(expected, got):
-                continue
-            largest = _largest(expected, got)
-            if not excused and not largest <= allowed:
-                raise BackendError(self._fault(expected, got, name == read, where))
+        moved = self._differ(found, read, stored)
+        if moved and (not excused or found.exact[read].shape != found.deploy[stored].shape):
+            raise BackendError(self._fault(found.exact[read], found.deploy[stored], True, where))
+        if self._differ(found, sums, added):
+            if not moved and not _largest(found.exact[sums], found.deploy[added]) <= self._allowed:
+                raise BackendError(self._fault(found.exact[sums], found.deploy[added], False, where))
             excused = True
-            self._different += int(np.count_nonzero(expected != got))
-            self._largest = max(self._largest, largest)
+        self._moved |= moved
         self._read_count += found.exact[read].size
         self._flips += int(np.count_nonzero(found.exact[read] != found.optimized[read]))
         return excused
+
+    def _differ(self, found: _Found, name: str, other: str) -> bool:
+        """Compare one value of both graphs and count; True when it differs."""
+        expected, got = found.exact[name], found.deploy[other]
+        self._compared += expected.size
+        if np.array_equal(expected, got):
+            return False
+        if expected.shape == got.shape:
+            self._different += int(np.count_nonzero(expected != got))
+        self._largest = max(self._largest, _largest(expected, got))
+        return True
 
     def _fault(self, expected: Array, got: Array, is_read: bool, where: str) -> str:
         layer = self._pair.fake_quant
@@ -237,6 +254,7 @@ class _Tally:
             self._different,
             self._largest,
             self._flips,
+            self._moved,
         )
 
 

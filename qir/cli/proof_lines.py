@@ -25,6 +25,11 @@ def proof_lines(proof: Proof | None) -> list[str]:
             f"proof: {proven} layers are exact for every input; sums of {names}{more} can reach 2^24, which "
             "float32 cannot hold: they were compared within rounding"
         )
+    if proof.moved:
+        lines.append(
+            f"proof: that rounding moved what {len(proof.moved)} layers behind them read, which were not "
+            "held to equality"
+        )
     if proof.flips:
         lines.append(
             f"proof: ONNX Runtime's default optimizations change {proof.flips} integers of the fake-quant "

@@ -115,6 +115,32 @@ def test_an_unprovable_layer_may_differ_by_rounding_but_not_by_more() -> None:
         prove(fake, deployed, [{"x": x}])
 
 
+def test_a_fault_behind_an_unprovable_layer_is_found() -> None:
+    fake, deployed = wide(2001)
+    x = {"x": np.full((1, 2001), -9, np.float32)}
+    deployed.node("wide").set_input(2, deployed.constant(np.int32([1, 1]), "one"))
+    fake.node("wide").set_input(2, fake.constant(np.float32([2, 2]), "two"))
+    assert prove(fake, deployed, [x]).moved == ()
+    weight = held(deployed, "last", 1)
+    weight[0, 1] ^= 1
+    replaced(deployed, "last", 1, weight)
+    with pytest.raises(BackendError, match=r"layer 'last' \(Gemm\) .* adds up other integers"):
+        prove(fake, deployed, [x])
+
+
+def test_what_an_unprovable_layer_moves_is_counted() -> None:
+    fake, deployed = wide(2001)
+    deployed.node("wide").set_input(2, deployed.constant(np.int32([1, 1]), "one"))
+    fake.node("wide").set_input(2, fake.constant(np.float32([9, 9]), "nine"))
+    finer = fake.constant(np.float32(31000.0), "finer")
+    fake.node("last.quant.fakequant.mul").set_input(1, finer)
+    deployed.node("last.quant").attributes["scale"] = 31000.0
+    x = np.zeros((1, 2001), np.float32)
+    proof = prove(fake, deployed, [{"x": x}])
+    assert [layer.name for layer in proof.moved] == ["last"]
+    assert proof.layers[1].different > 0
+
+
 @pytest.mark.parametrize("form", ["ascend", "qdq"])
 def test_files_are_proven_before_they_are_published(form: str, tmp_path: Path) -> None:
     graph = many_layers().quantized()
