@@ -132,7 +132,7 @@ def convert_qdq(
     rewrites = RewriteLog()
     graph = import_qdq(model, target=target, rewrites=rewrites)
     done = _write(graph, output, form, data)
-    removed = tuple(f"'{r.node}': {r.reason}" for r in rewrites.refusals() if r.kind == PAIR)
+    removed = tuple(f"the pair of '{r.node}' went: {r.reason}" for r in rewrites.refusals() if r.kind == PAIR)
     return Converted(graph, done.paths, report_layers(graph, {}), removed, done.findings, done.proof)
 
 

@@ -147,7 +147,7 @@ class Quants:
 
 def _axis_reason(weight: QuantParams, wanted: int | None, who: str, op: str) -> str:
     if wanted is None:
-        return f"its weight has {len(weight.scale)} scales, one for each channel; {who} a single one for {op}"
+        return f"its weight has one scale per channel; {who} a single one for {op}"
     return f"its weight has scales along axis {weight.spec.axis}; {who} them along axis {wanted} for {op}"
 
 

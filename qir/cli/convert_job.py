@@ -33,8 +33,10 @@ def run_job(job: ConvertJob) -> None:
     print_layers(console, result.layers)
     quantized = sum(layer.is_quantized for layer in result.layers)
     console.print(f"{quantized} of {len(result.layers)} layers run in integers")
-    for removed in result.removed:
+    for removed in result.removed[:LISTED]:
         print_line(console, f"note: {removed}")
+    if len(result.removed) > LISTED:
+        print_line(console, f"note: and {len(result.removed) - LISTED} more pairs; qir-opt --stats lists all")
     for line in (*finding_lines(result.findings, LISTED), *proof_lines(result.proof)):
         print_line(console, line)
     for path in result.paths:
