@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 from rich.table import Table
@@ -26,7 +26,8 @@ def run_job(
     console = plain_console()
     shown = [layer for layer in found.layers if all_layers or not layer.is_equal]
     if shown:
-        console.print(_layer_table(shown))
+        for line in _layer_lines(shown):
+            console.print(line, soft_wrap=True)
     console.print(_output_table(found.outputs))
     for line in _summary(found):
         print_line(console, line)
@@ -38,18 +39,21 @@ def run_job(
     console.print("the models agree within the tolerance")
 
 
-def _layer_table(layers: Sequence[LayerComparison]) -> Table:
-    table = Table(title="layers", title_justify="left")
-    for heading in ("layer", "op", *_NUMBERS, "integers read", "sums"):
-        table.add_column(heading, justify="left" if heading in ("layer", "op") else "right", overflow="fold")
-    for layer in layers:
-        integers, sums = _differing(layer.integers), _differing(layer.sums)
-        table.add_row(layer.name, layer.op, *_numbers(layer.result), integers, sums)
-    return table
+def _layer_lines(layers: Sequence[LayerComparison]) -> Iterator[str]:
+    """Columns of numbers; names come last, where a long one does no harm."""
+    headings = ("max difference", "cosine", "SQNR", "integers read", "sums", "layer")
+    rows = [
+        (*_numbers(x.result), _differing(x.integers), _differing(x.sums), f"{x.name} ({x.op})")
+        for x in layers
+    ]
+    numbers = [column for column in zip(headings, *rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in numbers[:-1]]
+    for row in zip(*numbers, strict=True):
+        yield "  ".join((*map(str.rjust, row, widths), row[-1]))
 
 
 def _output_table(outputs: Sequence[OutputComparison]) -> Table:
-    table = Table(title="outputs", title_justify="left")
+    table = Table()
     for heading in ("output", *_NUMBERS):
         table.add_column(heading, justify="left" if heading == "output" else "right", overflow="fold")
     for output in outputs:

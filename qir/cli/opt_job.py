@@ -48,7 +48,7 @@ def run_job(job: Job) -> None:
     target = target_named(job.target)
     passes = parse_pipeline(job.pipeline, named=target.pipelines)
     form = output_format(job.output, job.emit, job.split_input)
-    check_output(job.output, job.model)
+    check_output(job.output, job.model, job.data)
     graphs = read_graphs(job.model, job.split_input)
     for graph in graphs:
         _optimize(graph, job, target, passes)

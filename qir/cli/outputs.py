@@ -44,8 +44,8 @@ def output_format(output: str, emit: Emit | None, split: bool) -> Format:
     return named
 
 
-def check_output(output: str, model: str) -> None:
-    """ConfigError unless `output` can be written without touching a file of the input `model`."""
+def check_output(output: str, model: str, data: str | None = None) -> None:
+    """ConfigError unless `output` can be written without touching a file of the input `model`, or `data`."""
     if output == STANDARD_STREAM:
         return
     path = Path(output)
@@ -55,17 +55,23 @@ def check_output(output: str, model: str) -> None:
     except OSError as error:
         raise ConfigError(f"'{path.parent}' cannot be written to: {error.strerror}") from error
     written = [p for p in (path, Path(f"{path}.data"), data_path(path)) if p.exists()]
-    if not written or not Path(model).is_file():
-        return
-    read = [Path(model), data_path(model)]
-    if Path(model).suffix == ".onnx":
-        read += model_files(model)
+    read = [file for file in _files_read(model, data) if file.exists()] if written else []
     for old in written:
-        if any(file.exists() and old.samefile(file) for file in read):
+        if any(old.samefile(file) for file in read):
             raise ConfigError(
                 f"writing '{path}' would overwrite '{old}', which the input is read from; "
                 "an input is never overwritten, choose another output"
             )
+
+
+def _files_read(model: str, data: str | None) -> list[Path]:
+    """Files that these arguments of a command may stand for."""
+    files = [] if data is None else [Path(data), Path(data.rpartition(":")[0])]
+    if Path(model).is_file():
+        files += [Path(model), data_path(model)]
+        if Path(model).suffix == ".onnx":
+            files += model_files(model)
+    return files
 
 
 def lowered(graph: Graph, emit: Emit | None) -> Graph:

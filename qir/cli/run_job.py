@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from qir.cli.inputs import data_source
+from qir.cli.outputs import check_output
 from qir.cli.progress import RichProgress
 from qir.ir.errors import ConfigError
 from qir.running import run_model, save_outputs
@@ -17,9 +18,8 @@ def run_job(model: str, data: str | None, output: str, quiet: bool) -> None:
     path = Path(output)
     if path.suffix != ".npz":
         raise ConfigError(f"'{output}' must end in .npz: outputs are written as arrays by name")
-    if not path.parent.is_dir():
-        raise ConfigError(f"the folder '{path.parent}' to write '{path.name}' into does not exist")
     source = data_source(model, data)
+    check_output(output, model, source)
     with RichProgress(quiet=quiet) as progress:
         results = run_model(model, source, progress=progress)
     arrays = save_outputs(results, path)

@@ -159,6 +159,17 @@ def test_errors(words: tuple[str | Path, ...], parts: tuple[str, ...]) -> None:
         assert part in result.stderr, result.stderr
 
 
+def test_run_never_overwrites_an_input(tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    data.write_bytes(SAMPLE.calibration.read_bytes())
+    (tmp_path / "same").symlink_to(tmp_path)
+    for output in (data, tmp_path / "same" / "data.npz"):
+        result = run("run", SAMPLE.model, "--data", data, "-o", output)
+        assert result.exit_code == 1
+        assert "which the input is read from; an input is never overwritten" in result.stderr
+    assert data.read_bytes() == SAMPLE.calibration.read_bytes()
+
+
 def test_models_of_other_inputs_cannot_be_compared(files: Path, tmp_path: Path) -> None:
     model = onnx.load(SAMPLE.model)
     for node in model.graph.node:
