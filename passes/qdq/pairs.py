@@ -63,7 +63,7 @@ def pair_before(value: Value, pairs: Pairs) -> Pair | str | None:
     """The pair by which a value is quantized: that which makes it, or what it passes through comes from."""
     while value not in pairs:
         node = value.producer
-        if node is None or node.domain or node.op not in _PASSING or node.output is not value:
+        if node is None or node.domain or node.op not in _PASSING:
             return None
         first = node.input(0)
         if first is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qdq_models import Builder, imported
+from qdq_models import Builder, imported, int4
 from same_numbers import compute, ops, parse
+
+from qir.ir.dtypes import DType
 
 SATURATED = """
 graph @saturated(%x: f32[64]) {
@@ -121,3 +123,23 @@ def test_scales_computed_at_run_time_stay() -> None:
     after, _ = imported(graph)
     assert ops(after) == ["QuantizeLinear", "DequantizeLinear", "MatMul"]
     assert "the scale 's' of 'q' is computed at run time" in after.node("y").metadata["qir.float"]
+
+
+@pytest.mark.parametrize("kind", [DType.I4, DType.I16])
+def test_tensors_of_other_widths_do_not_travel_as_integers(kind: DType) -> None:
+    """Ascend restores INT8 in front of an Add; and layers do not take 4 bits."""
+    made = Builder((3, 4), opset=21)
+    zero = int4(np.array(0)) if kind is DType.I4 else np.asarray(0, np.int16)
+    both = [made.graph.constant(np.float32(0.25), "scale"), made.graph.constant(zero, "zero_point")]
+    x = made.node("DequantizeLinear", [made.node("QuantizeLinear", [made.x, *both]), *both])
+    made.graph.add_output(made.node("Add", [x, x]))
+    made.graph.add_output(made.node("MatMul", [x, made.weight((4, 2), None, True, False)]))
+    after, _ = imported(made.graph)
+    assert ops(after) == ["Clip", "Add", "MatMul"]
+    reason = after.node("MatMul").metadata["qir.float"]
+    assert reason == (
+        "its input is i4, not int8 or int16" if kind is DType.I4 else "MatMul takes no INT16 input"
+    )
+    x_data = made.random.standard_normal((3, 4)).astype(np.float32)
+    expected, found = (compute(g, {"x": x_data})["Add"] for g in (made.graph, after))
+    assert np.abs(expected - found).max() <= 0.25
