@@ -2,9 +2,9 @@
 
 The accumulator of a quantized layer counts in steps of deq = float32(scale_x * scale_w[c]), so its bias
 must too: b_int32 = rint(b / deq). AMCT gives up when that leaves int32. Here the weight scale of such a
-channel is widened until the bias fits: then deq >= |b| / (2^31 - 1), so the rounding of the channel's
-weights costs at most about K * 255 * 6e-8 of |b| itself, and the layer stays INT8. Every widening is
-reported.
+channel is widened until the bias takes half of int32 and leaves the other half to the products: then
+deq = |b| / 2^30, so the rounding of the channel's K weights costs at most about K * 127 / 2^30, or 1.2e-7 K,
+of |b| itself, and the layer stays INT8. Every widening is reported.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from qir.passes.context import Context
 
 Floats = npt.NDArray[np.float32]
 _LIMIT = 2**31 - 1
+_WIDENED = 2**30
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _widened(bias: Floats, scale_x: Floats, scale_w: Floats) -> Floats:
         steps = steps.max(keepdims=True, initial=0.0)
     # The factor's margin of 1e-6 covers the two float32 roundings of the new scale and of its product
     # with scale_x.
-    factor = np.where(steps > _LIMIT, steps / _LIMIT * (1 + 1e-6), 1.0)
+    factor = np.where(steps > _LIMIT, steps / _WIDENED * (1 + 1e-6), 1.0)
     return np.where(factor > 1, scale_w * factor, scale_w).astype(np.float32)
 
 
