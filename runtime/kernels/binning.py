@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
 
-from qir.runtime.kernels.jit import FLOATS, PATTERNS, kernel
+from qir.runtime.kernels.jit import COUNT, FLOAT, FLOATS, PATTERNS, Argument, kernel
 
 F32 = npt.NDArray[np.float32]
 U32 = npt.NDArray[np.uint32]
@@ -33,7 +32,7 @@ _BLOCK = 1024
 _WRAP = BINS - 1
 
 
-@kernel(types.void(PATTERNS, types.int64[::1]))
+@kernel(PATTERNS, Argument("int64", 1))
 def extend_extremes(bits: U32, extremes: I64) -> None:
     """Take the bit patterns of float32 numbers into extremes = [largest as signed, largest and smallest as
     unsigned].
@@ -51,7 +50,7 @@ def extend_extremes(bits: U32, extremes: I64) -> None:
     extremes[0], extremes[1], extremes[2] = signed, high, low
 
 
-@kernel(types.void(FLOATS, types.float32, types.uint32[::1]))
+@kernel(FLOATS, FLOAT, Argument("uint32", 1))
 def count_bins(x: F32, inverse_width: float, counts: U32) -> None:
     """Add x, all within the bins of width 1 / inverse_width, to `counts` (SLOTS entries).
 
@@ -72,7 +71,7 @@ def count_bins(x: F32, inverse_width: float, counts: U32) -> None:
             counts[index[i]] += np.uint32(1)
 
 
-@kernel(types.void(types.int64[::1], types.int64, types.int64, types.int64, types.int64[::1]))
+@kernel(Argument("int64", 1), COUNT, COUNT, COUNT, Argument("int64", 1))
 def merge_bins(counts: I64, first: int, last: int, doublings: int, out: I64) -> None:
     """Add the counts of bins first..last, made 2^doublings times as wide, to those of `out`; zeros too."""
     for k in range(first, last + 1):

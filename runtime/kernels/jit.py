@@ -1,4 +1,7 @@
-"""How kernels are compiled: on first use, for one signature, without the GIL, cached on disk if possible."""
+"""How kernels are compiled: on first use, for one signature, without the GIL, cached on disk if possible.
+
+numba itself is imported on first use too: that takes long, and many commands compute nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,26 @@ import logging
 import pickle
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar, cast
-
-import numba
-from numba import types
-from numba.core.typing.templates import Signature
 
 _log = logging.getLogger(__name__)
 
-FLOATS = types.Array(types.float32, 1, "C", readonly=True)
-DOUBLES = types.Array(types.float64, 1, "C", readonly=True)
-PATTERNS = types.Array(types.uint32, 1, "C", readonly=True)
-MATRIX = types.Array(types.float32, 2, "C", readonly=True)
+
+@dataclass(frozen=True)
+class Argument:
+    """The type of one argument: a number of numba's type `dtype`, or a C-contiguous array of `rank` axes."""
+
+    dtype: str
+    rank: int = 0
+    readonly: bool = False
+
+
+FLAG, FLOAT, COUNT = Argument("boolean"), Argument("float32"), Argument("int64")
+FLOATS = Argument("float32", 1, readonly=True)
+DOUBLES = Argument("float64", 1, readonly=True)
+PATTERNS = Argument("uint32", 1, readonly=True)
+MATRIX = Argument("float32", 2, readonly=True)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,9 +42,9 @@ class Kernel(Generic[P, R]):
     that results equal those of the numpy twins to the bit, on any machine.
     """
 
-    def __init__(self, function: Callable[P, R], signature: Signature) -> None:
+    def __init__(self, function: Callable[P, R], arguments: tuple[Argument, ...]) -> None:
         self.function = function
-        self.signature = signature
+        self.arguments = arguments
         self._compiled: Callable[P, R] | None = None
         self._lock = threading.Lock()
 
@@ -61,16 +72,23 @@ class Kernel(Generic[P, R]):
             return self._specialise(cache=False)
 
     def _specialise(self, *, cache: bool) -> Callable[P, R]:
+        import numba  # noqa: PLC0415 - see above
+
         dispatcher = numba.njit(nogil=True, cache=cache)(self.function)
-        dispatcher.compile(self.signature)
+        kinds = [(getattr(numba.types, a.dtype), a) for a in self.arguments]
+        dispatcher.compile(
+            numba.types.void(
+                *(numba.types.Array(t, a.rank, "C", readonly=a.readonly) if a.rank else t for t, a in kinds)
+            )
+        )
         dispatcher.disable_compile()
         return cast("Callable[P, R]", dispatcher)
 
 
-def kernel(signature: Signature) -> Callable[[Callable[P, R]], Kernel[P, R]]:
-    """Decorator: compile the function with numba for `signature` at its first call."""
+def kernel(*arguments: Argument) -> Callable[[Callable[P, R]], Kernel[P, R]]:
+    """Decorator: compile a function that returns nothing for these arguments at its first call."""
 
     def decorate(function: Callable[P, R]) -> Kernel[P, R]:
-        return Kernel(function, signature)
+        return Kernel(function, arguments)
 
     return decorate

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
 
-from qir.runtime.kernels.jit import DOUBLES, FLOATS, MATRIX, kernel
+from qir.runtime.kernels.jit import DOUBLES, FLAG, FLOAT, FLOATS, MATRIX, Argument, kernel
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -20,9 +19,7 @@ LANES = 256
 """Partial sums of a loss: element i adds to sum i mod LANES, an order of additions that vectorises."""
 
 
-@kernel(
-    types.void(MATRIX, FLOATS, FLOATS, types.float32, types.float32, types.boolean, types.float32[:, ::1])
-)
+@kernel(MATRIX, FLOATS, FLOATS, FLOAT, FLOAT, FLAG, Argument("float32", 2))
 def fake_quantize_rows(
     x: F32, scale: F32, zero_point: F32, qmin: float, qmax: float, reciprocal: bool, out: F32
 ) -> None:
@@ -47,9 +44,7 @@ def fake_quantize_rows(
                 target[i] = (q - zero) * step
 
 
-@kernel(
-    types.void(MATRIX, FLOATS, FLOATS, types.float32, types.float32, types.boolean, types.float32[:, ::1])
-)
+@kernel(MATRIX, FLOATS, FLOATS, FLOAT, FLOAT, FLAG, Argument("float32", 2))
 def quantize_rows(
     x: F32, scale: F32, zero_point: F32, qmin: float, qmax: float, reciprocal: bool, out: F32
 ) -> None:
@@ -69,7 +64,7 @@ def quantize_rows(
                 target[i] = qmax if q > qmax else q
 
 
-@kernel(types.void(FLOATS, FLOATS, FLOATS, FLOATS, types.float64[::1]))
+@kernel(FLOATS, FLOATS, FLOATS, FLOATS, Argument("float64", 1))
 def ifmr_loss_values(x: F32, scale: F32, low: F32, high: F32, loss: F64) -> None:
     """loss[j] = sum over x of (rint(clip(x, low[j], high[j]) / scale[j]) * scale[j] - x)^2.
 
@@ -94,7 +89,7 @@ def ifmr_loss_values(x: F32, scale: F32, low: F32, high: F32, loss: F64) -> None
         loss[j] = total
 
 
-@kernel(types.void(DOUBLES, DOUBLES, FLOATS, FLOATS, FLOATS, types.float64[::1]))
+@kernel(DOUBLES, DOUBLES, FLOATS, FLOATS, FLOATS, Argument("float64", 1))
 def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32, loss: F64) -> None:
     """The same loss of data spread evenly between edges: density[b] elements per unit from edges[b] to
     edges[b+1].

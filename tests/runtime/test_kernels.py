@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -226,13 +228,20 @@ def test_a_cache_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch, fai
             raise failure("no locator available for file")
         return compiled(nogil=nogil, cache=False)
 
-    def double(x: npt.NDArray[Any]) -> float:
-        return 2 * x[0]
+    def double(x: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+        out[0] = 2 * x[0]
 
-    monkeypatch.setattr(jit.numba, "njit", njit)
-    kernel = jit.Kernel(double, numba.types.float32(jit.FLOATS))
-    assert kernel(np.float32([21])) == 42
+    monkeypatch.setattr(numba, "njit", njit)
+    kernel = jit.Kernel(double, (jit.FLOATS, jit.Argument("float32", 1)))
+    result = np.zeros(1, np.float32)
+    kernel(np.float32([21]), result)
+    assert result == [42]
     assert asked == [True, False]
+
+
+def test_numba_waits_for_the_first_use() -> None:
+    code = "import qir.passes.registry, sys; assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_kernels_run_in_several_threads_at_once() -> None:
