@@ -107,12 +107,12 @@ class Proof:
 
 
 def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
-    """Run both graphs, and the fake-quant graph as ONNX Runtime optimizes it, and compare layer by layer.
+    """Run both graphs on one sample or more, the fake-quant graph also optimized, and compare the layers.
 
     `fake_quant` is of form `ascend`. BackendError names the layer whose integers differ without excuse, or
     the output where no layer explains it.
     """
-    runs = _Runs(fake_quant, deploy)
+    runs = _Runs(fake_quant, deploy, samples[0])
     tallies = [_Tally(pair) for pair in runs.pairs]
     outputs = dict.fromkeys(runs.deploy.outputs, 0.0)
     for i, found in enumerate(ordered_map(runs.run, samples, cores(), runs.stop)):
@@ -152,7 +152,7 @@ class _Found:
 class _Runs:
     """The three sessions, and the layers to compare."""
 
-    def __init__(self, fake_quant: Graph, deploy: Graph) -> None:
+    def __init__(self, fake_quant: Graph, deploy: Graph, example: Feeds) -> None:
         ours, theirs = (
             {name: values for name, values in layer_values(graph).items() if values.is_quantized}
             for graph in (fake_quant, deploy)
@@ -163,13 +163,13 @@ class _Runs:
         read = list(dict.fromkeys(_integers(values)[0] for values in ours.values()))
         sums = [_integers(values)[1] for values in ours.values()]
         taps = list(dict.fromkeys(name for values in theirs.values() for name in _integers(values)))
+        self.deploy = DeployRunner(deploy, taps=taps, threads=1, optimize=False)
         with ThreadPoolExecutor(1) as beside:
-            opened = beside.submit(DeployRunner, deploy, taps=taps, threads=1, optimize=False)
+            layers = beside.submit(self.deploy.open, example)
             self.exact = Session(fake_quant, taps=[*read, *sums], threads=1, optimize=False)
             self.optimized = Session(fake_quant, taps=read, threads=1)
-            self.deploy = opened.result()
+            self.pairs = [_LayerPair(ours[x.name], theirs[x.name], x.bound) for x in layers.result()]
         self._taps = [*self.deploy.outputs, *taps]
-        self.pairs = [_LayerPair(ours[x.name], theirs[x.name], x.bound) for x in self.deploy.layers]
 
     def run(self, feeds: Feeds) -> _Found:
         """All values of one sample."""

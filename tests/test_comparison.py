@@ -134,3 +134,21 @@ def test_kinds_of_models(quantized: qir.Quantized) -> None:
     assert kinds == ["float", "fake-quant", "fake-quant"]
     assert open_model(quantized.paths.deploy_model).kind == "deploy"
     assert open_model(SAMPLE.model.read_bytes()).outputs == ("output",)
+
+
+def test_data_tell_which_weights_are_packed_where_the_shapes_do_not(tmp_path: Path) -> None:
+    """INT4 weights are stored two in a byte; a graph of open sizes does not say so."""
+    flat = ",".join(str(round(0.1 * (i % 7) - 0.3, 1)) for i in range(24))
+    graph = qir.parse(
+        f"graph @net(%x: f32[N,K]) {{\n  opsets {{onnx=17}}\n  %w = const [{flat}] : f32[6,4]\n"
+        '  %y = MatMul "layer"(%x, %w) : f32[N,4]\n  return %y\n}\n'
+    )
+    data = {"x": np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)}
+    result = qir.quantize(graph, data, output=tmp_path / "net", pipeline="int4")
+    assert result.paths is not None
+    weight = qir.load(result.paths.deploy_model).node("layer").inputs[1]
+    assert weight is not None
+    assert weight.tensor.shape == (3, 4)
+    assert result.report.proof is not None
+    assert result.report.proof.different == 0
+    assert qir.compare(result.graph, result.paths.deploy_model, data).first_difference is None

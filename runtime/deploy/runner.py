@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
 from qir.ir.graph import Graph
 from qir.runtime.deploy.layers import read_layers
-from qir.runtime.deploy.lowering import lower
+from qir.runtime.deploy.lowering import Lowered, lower
 from qir.runtime.deploy.packed import unpack_weights
 from qir.runtime.deploy.self_test import check_arithmetic
 from qir.runtime.deploy.session import DeployLayer, check_overflow, public_layer
@@ -20,6 +21,9 @@ class DeployRunner:
 
     `taps` are names of values to fetch beside the outputs. Integers come as floating-point numbers, those
     that a layer reads less their zero point. The other options and errors are those of `DeploySession`.
+
+    The session opens with the first feed: its shapes tell which weights are packed where the model's inputs
+    are of open size.
     """
 
     def __init__(
@@ -28,32 +32,60 @@ class DeployRunner:
         self.inputs = tuple(v.name for v in graph.inputs if v.constant is None)
         self.outputs = tuple(dict.fromkeys(v.name for v in graph.outputs))
         check_arithmetic()
-        copy = graph.clone()
-        found = read_layers(copy)
-        sums = [layer.last.output.name for layer in found.layers]
-        self._lowered = lower(copy, replace(found, layers=unpack_weights(copy, found.layers)))
-        layers = zip(sums, self._lowered.layers, strict=True)
-        self._held = {name: each.accumulator for name, each in layers}
-        self._checked = [each for each in self._lowered.layers if each.extremes is not None]
-        self._split = [each for each in self._lowered.layers if each.plan.high_bias is not None]
-        self._extremes = [name for each in self._checked for name in each.extremes or ()]
-        fetched = dict.fromkeys(self._held.get(name, name) for name in taps)
-        self._session = Session(
-            self._lowered.graph, taps=[*fetched, *self._extremes], threads=threads, optimize=optimize
-        )
+        self._graph = graph.clone()
+        self._found = read_layers(self._graph)
+        self._taps, self._threads, self._optimize = tuple(taps), threads, optimize
+        self._opened: _Opened | None = None
+        self._lock = threading.Lock()
 
-    @property
-    def layers(self) -> tuple[DeployLayer, ...]:
-        """The layers that run in integers, in running order."""
-        return tuple(public_layer(each) for each in self._lowered.layers)
+    def open(self, example: Feeds) -> tuple[DeployLayer, ...]:
+        """The layers that run in integers, in running order; `example` is a feed to come."""
+        return tuple(public_layer(each) for each in self._open(example).lowered.layers)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """The outputs, or the outputs and taps called `names`, for one set of inputs."""
-        wanted = self.outputs if names is None else tuple(names)
-        held = {name: self._held.get(name, name) for name in wanted}
-        results = self._session.run(
-            {**feeds, **self._lowered.scales}, [*dict.fromkeys(held.values()), *self._extremes]
-        )
+        return self._open(feeds).run(feeds, self.outputs if names is None else names)
+
+    def stop(self) -> None:
+        """Make the runs under way fail soon, and all later ones."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.session.stop()
+
+    def _open(self, example: Feeds) -> _Opened:
+        with self._lock:
+            if self._opened is None:
+                sums = [layer.last.output.name for layer in self._found.layers]
+                layers = unpack_weights(_sized(self._graph, example), self._found.layers)
+                lowered = lower(self._graph, replace(self._found, layers=layers))
+                self._opened = _Opened(lowered, sums, self._taps, self._threads, self._optimize)
+            return self._opened
+
+
+class _Opened:
+    """The lowered graph in a session."""
+
+    def __init__(
+        self,
+        lowered: Lowered,
+        sums: Sequence[str],
+        taps: Sequence[str],
+        threads: int | None,
+        optimize: bool,
+    ) -> None:
+        self.lowered = lowered
+        self._held = {name: each.accumulator for name, each in zip(sums, lowered.layers, strict=True)}
+        self._checked = [each for each in lowered.layers if each.extremes is not None]
+        self._split = [each for each in lowered.layers if each.plan.high_bias is not None]
+        self._extremes = [name for each in self._checked for name in each.extremes or ()]
+        fetched = [*dict.fromkeys(self._held.get(name, name) for name in taps), *self._extremes]
+        self.session = Session(lowered.graph, taps=fetched, threads=threads, optimize=optimize)
+
+    def run(self, feeds: Feeds, names: Sequence[str]) -> dict[str, Array]:
+        """Values by the names that they have in the deploy graph."""
+        held = {name: self._held.get(name, name) for name in names}
+        wanted = [*dict.fromkeys(held.values()), *self._extremes]
+        results = self.session.run({**feeds, **self.lowered.scales}, wanted)
         for each in self._checked:
             check_overflow(each, results)
         results |= {
@@ -61,6 +93,11 @@ class DeployRunner:
         }
         return {name: results[source] for name, source in held.items()}
 
-    def stop(self) -> None:
-        """Make the runs under way fail soon, and all later ones."""
-        self._session.stop()
+
+def _sized(graph: Graph, example: Feeds) -> Graph:
+    """A copy whose inputs have the shapes of a feed."""
+    copy = graph.clone()
+    for value in copy.inputs:
+        if value.name in example:
+            value.type = replace(value.tensor, shape=example[value.name].shape)
+    return copy
