@@ -37,6 +37,7 @@ from benchmarks.tables import markdown
 CASE, MODEL, INPUT = "efficientnet_lite0", "efficientnet_lite0_bn_op17.onnx", "input"
 QUANTIZERS: Mapping[str, Quantizer] = {
     "qir": qir_quantizer(),
+    "qir-no-proof": qir_quantizer(proof=False),
     "ort-minmax": ort_quantizer("MinMax"),
     "ort-percentile": ort_quantizer("Percentile"),
     "ort-entropy": ort_quantizer("Entropy"),

@@ -57,14 +57,26 @@ class Quantizer:
             return "checkout" if self.package == "qir" else "missing"
 
 
-def qir_quantizer(form: str = "ascend", method: str = "ifmr", pipeline: str = "default") -> Quantizer:
-    """qir; the job writes all its files (fake-quant and deploy model, record, quantization file)."""
+def qir_quantizer(
+    form: str = "ascend", method: str = "ifmr", pipeline: str = "default", *, proof: bool = True
+) -> Quantizer:
+    """qir; the job writes all its files (fake-quant and deploy model, record, quantization file).
+
+    `proof=False` leaves out what no peer does: running the deploy graph to compare its integers.
+    """
+    samples = {} if proof else {"proof_samples": 0}
 
     def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
         import qir
 
         result = qir.quantize(
-            model, list(feeds), output=folder / "qir", form=form, method=method, pipeline=pipeline
+            model,
+            list(feeds),
+            output=folder / "qir",
+            form=form,
+            method=method,
+            pipeline=pipeline,
+            **samples,
         )
         assert result.paths is not None
         layers = result.report.layers
@@ -73,6 +85,7 @@ def qir_quantizer(form: str = "ascend", method: str = "ifmr", pipeline: str = "d
 
     name = "qir" if form == "ascend" else f"qir {form}"
     name += "" if method == "ifmr" else f" {method}"
+    name += "" if proof else ", no proof"
     return Quantizer(name, "qir", ("qir:quantize", "qir.runtime.kernels"), run)
 
 
