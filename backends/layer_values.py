@@ -28,7 +28,8 @@ from qir.ir.node import Node, Value
 
 GraphKind = Literal["float", "fake-quant", "qdq", "deploy"]
 
-_FAKE_DEQUANT = ".fakedequant.mul"
+FAKE_DEQUANT = ".fakedequant.mul"
+"""What a fake-quant graph calls the node that dequantizes a layer, behind the name of the layer."""
 _LAYER_OPS = (
     "Conv", "ConvTranspose", "Gemm", "MatMul", "AveragePool", "MaxPool", "GlobalAveragePool", "Einsum",
     "LSTM", "GRU", "RNN", "Attention", "BatchNormalization", "InstanceNormalization", "LayerNormalization",
@@ -65,7 +66,7 @@ def kind_of(graph: Graph) -> GraphKind:
     for node in graph.nodes:
         if node.op in ASCEND_OPS and node.domain in STANDARD_DOMAINS:
             return "deploy"
-        if node.name.endswith(_FAKE_DEQUANT):
+        if node.name.endswith(FAKE_DEQUANT):
             found = "fake-quant"
         elif node.op == "QuantizeLinear" and found == "float":
             found = "qdq"
@@ -81,8 +82,8 @@ def layer_values(graph: Graph) -> Mapping[str, LayerValues]:
             continue
         if node in deployed:
             found[node.name] = _deploy(deployed[node])
-        elif graph.has_node(node.name + _FAKE_DEQUANT):
-            found[node.name] = _fake_quant(node, graph.node(node.name + _FAKE_DEQUANT))
+        elif graph.has_node(node.name + FAKE_DEQUANT):
+            found[node.name] = _fake_quant(node, graph.node(node.name + FAKE_DEQUANT))
         elif not _is_added(node):
             found[node.name] = _qdq(node) or _float(node)
     return found
@@ -96,7 +97,7 @@ def _is_added(node: Node) -> bool:
     if ".fakequant." in node.name or (matmul is not None and _quantized_bias(matmul) is node):
         return True
     readers = [use.node for use in node.output.uses]
-    return any(reader.op == DEQUANT or reader.name.endswith(_FAKE_DEQUANT) for reader in readers)
+    return any(reader.op == DEQUANT or reader.name.endswith(FAKE_DEQUANT) for reader in readers)
 
 
 def _float(node: Node) -> LayerValues:

@@ -5,7 +5,7 @@ Runtime's optimizations off, since these multiply scales into weights and round 
 are exact, whatever their order, when the largest partial sum that weights, bias and input range allow stays
 below 2^24: then every integer must be equal, and a single one that is not is a fault of the written graph.
 Layers with a larger bound cannot be proven this way: their sums may differ by rounding, which then may move
-what follows.
+what follows. All layers must store the same numbers in both graphs, whether or not a sample shows it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qir.backends.layer_values import LayerValues, layer_values
+from qir.backends.same_parameters import check_parameters
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.runtime.bounds import EXACT_FLOAT32
@@ -109,8 +110,8 @@ class Proof:
 def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
     """Run both graphs on one sample or more, the fake-quant graph also optimized, and compare the layers.
 
-    `fake_quant` is of form `ascend`. BackendError names the layer whose integers differ without excuse, or
-    the output where no layer explains it.
+    `fake_quant` is of form `ascend`. BackendError names the layer whose integers differ without excuse or
+    whose parameters differ, or the output where no layer explains it.
     """
     runs = _Runs(fake_quant, deploy, samples[0])
     tallies = [_Tally(pair) for pair in runs.pairs]
@@ -127,6 +128,8 @@ def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
                     f"{outputs[name]:.4g} on sample {i}, though the integers of all layers are equal: an "
                     "AscendDequant or a float op behind the last layer is wrong"
                 )
+    for stored in runs.deploy.parameters(samples[0]):
+        check_parameters(fake_quant, stored)
     differences = tuple(OutputDifference(name, largest) for name, largest in outputs.items())
     return Proof(len(samples), tuple(tally.result() for tally in tallies), differences)
 

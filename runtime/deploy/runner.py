@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qir.ir.graph import Graph
-from qir.runtime.deploy.layers import read_layers
+from qir.runtime.deploy.layers import IntegerLayer, read_layers
 from qir.runtime.deploy.lowering import Lowered, lower
 from qir.runtime.deploy.packed import unpack_weights
 from qir.runtime.deploy.self_test import check_arithmetic
@@ -41,6 +41,10 @@ class DeployRunner:
     def open(self, example: Feeds) -> tuple[DeployLayer, ...]:
         """The layers that run in integers, in running order; `example` is a feed to come."""
         return tuple(public_layer(each) for each in self._open(example).lowered.layers)
+
+    def parameters(self, example: Feeds) -> tuple[IntegerLayer, ...]:
+        """The same layers as they are stored, their weights unpacked."""
+        return tuple(each.layer for each in self._open(example).lowered.layers)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """The outputs, or the outputs and taps called `names`, for one set of inputs."""

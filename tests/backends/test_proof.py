@@ -102,41 +102,68 @@ def test_layers_beyond_float32_are_listed(rows: int, unprovable: list[str]) -> N
     assert proof.layers[0].bound == rows * 127 * 133
 
 
+ALL_LOW = {"x": np.full((1, 2001), -9, np.float32)}
+"""Makes the sums of `wide(2001)` 2001 * 127 * -133, an odd number beyond 2^25: float32 rounds it."""
+
+
+def with_biases(fake: Graph, deployed: Graph, in_fake: int, in_deploy: int) -> None:
+    fake.node("wide").set_input(2, fake.constant(np.float32([in_fake, in_fake]), "bias"))
+    deployed.node("wide").set_input(2, deployed.constant(np.int32([in_deploy, in_deploy]), "bias"))
+
+
 def test_an_unprovable_layer_may_differ_by_rounding_but_not_by_more() -> None:
     fake, deployed = wide(2001)
-    x = np.full((1, 2001), -9, np.float32)
-    x[0, ::2] = -8.9
-    deployed.node("wide").set_input(2, deployed.constant(np.int32([1, 1]), "one"))
-    fake.node("wide").set_input(2, fake.constant(np.float32([2, 2]), "two"))
-    proof = prove(fake, deployed, [{"x": x}])
-    assert proof.layers[0].max_difference in (0.0, 1.0, 2.0)
-    fake.node("wide").set_input(2, fake.constant(np.float32([99, 99]), "many"))
-    with pytest.raises(BackendError, match="layer 'wide'"):
-        prove(fake, deployed, [{"x": x}])
+    layer = prove(fake, deployed, [ALL_LOW]).layers[0]
+    assert (layer.name, layer.different) == ("wide", 2)
+    assert 1 <= layer.max_difference <= 8
+    with_biases(fake, deployed, 100, 0)
+    with pytest.raises(BackendError, match=r"layer 'wide' \(Gemm\) .* adds up other integers"):
+        prove(fake, deployed, [ALL_LOW])
 
 
 def test_a_fault_behind_an_unprovable_layer_is_found() -> None:
     fake, deployed = wide(2001)
-    x = {"x": np.full((1, 2001), -9, np.float32)}
-    deployed.node("wide").set_input(2, deployed.constant(np.int32([1, 1]), "one"))
-    fake.node("wide").set_input(2, fake.constant(np.float32([2, 2]), "two"))
-    assert prove(fake, deployed, [x]).moved == ()
+    assert prove(fake, deployed, [ALL_LOW]).moved == ()
     weight = held(deployed, "last", 1)
     weight[0, 1] ^= 1
     replaced(deployed, "last", 1, weight)
     with pytest.raises(BackendError, match=r"layer 'last' \(Gemm\) .* adds up other integers"):
-        prove(fake, deployed, [x])
+        prove(fake, deployed, [ALL_LOW])
+
+
+def test_a_fault_within_rounding_is_found_by_its_parameter() -> None:
+    fake, deployed = wide(2001)
+    with_biases(fake, deployed, 1, 2)
+    with pytest.raises(BackendError, match=r"'wide': the bias differs .* first at \[0\]: 2, not 1"):
+        prove(fake, deployed, [ALL_LOW])
+
+
+def test_a_weight_that_meets_only_zeros_is_compared_too() -> None:
+    fake, deployed = both()
+    weight = held(deployed, "fc", 1)
+    weight[3, 4] ^= 1
+    replaced(deployed, "fc", 1, weight)
+    zeros = {"x": np.zeros((1, 4, 8, 8), np.float32)}
+    for graph in (fake, deployed):  # nothing but zeros reaches the layer
+        node = graph.node("flat")
+        zero = graph.constant(np.zeros(1, np.float32), "nothing")
+        source = node.inputs[0]
+        node.set_input(0, graph.add("Mul", [source, zero], before=node).output)
+    with pytest.raises(BackendError, match=r"'fc': the weight differs .* in 1 of 640 numbers, .* \[3, 4\]"):
+        prove(fake, deployed, [zeros])
 
 
 def test_what_an_unprovable_layer_moves_is_counted() -> None:
+    """4 added to the sums stands for the rounding of sums that are large on the way to a small result."""
     fake, deployed = wide(2001)
-    deployed.node("wide").set_input(2, deployed.constant(np.int32([1, 1]), "one"))
-    fake.node("wide").set_input(2, fake.constant(np.float32([9, 9]), "nine"))
-    finer = fake.constant(np.float32(31000.0), "finer")
-    fake.node("last.quant.fakequant.mul").set_input(1, finer)
-    deployed.node("last.quant").attributes["scale"] = 31000.0
-    x = np.zeros((1, 2001), np.float32)
-    proof = prove(fake, deployed, [{"x": x}])
+    dequantize = fake.node("wide.fakedequant.mul")
+    rounding = fake.constant(np.float32(4), "rounding")
+    off = fake.add("Add", [dequantize.inputs[0], rounding], before=dequantize).output
+    dequantize.set_input(0, off)
+    finest = np.float32(1) / held(deployed, "wide.dequant", 1).astype(np.uint32).view(np.float32)
+    fake.node("last.quant.fakequant.mul").set_input(1, fake.constant(finest, "finest"))
+    deployed.node("last.quant").attributes["scale"] = float(finest[0])
+    proof = prove(fake, deployed, [{"x": np.zeros((1, 2001), np.float32)}])
     assert [layer.name for layer in proof.moved] == ["last"]
     assert proof.layers[1].different > 0
 
