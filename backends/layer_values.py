@@ -113,15 +113,22 @@ def _deploy(layer: DeployLayer) -> LayerValues:
 
 
 def _fake_quant(node: Node, dequant: Node) -> LayerValues:
-    read, summed = node.inputs[0], dequant.inputs[0]
+    read, (summed, _) = node.inputs[0], dequant_operands(dequant)
     assert read is not None
-    assert summed is not None
     result = dequant.output
     while result.has_one_use and result.uses[0].node.name.startswith(f"{node.name}.fakedequant"):
         result = result.uses[0].node.output  # the cast of a float16 layer
     return LayerValues(
         node.name, node.op, result.name, _float_name(result, summed.name), read.name, 0, summed.name
     )
+
+
+def dequant_operands(dequant: Node) -> tuple[Value, Value]:
+    """Sums and scale of a Mul that dequantizes: AMCT writes Mul(sums, scale), qir Mul(scale, sums)."""
+    first, second = dequant.inputs
+    assert first is not None
+    assert second is not None
+    return (first, second) if array_of(first) is None else (second, first)
 
 
 def _float_name(result: Value, sums: str) -> str:

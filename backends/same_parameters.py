@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.backends.ascend.check.structure import MOVING_OPS, array_of
-from qir.backends.layer_values import FAKE_DEQUANT
+from qir.backends.layer_values import FAKE_DEQUANT, dequant_operands
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
@@ -57,9 +57,10 @@ def _parameters(graph: Graph, layer: IntegerLayer) -> Iterator[_Parameter]:
         added = layer.last is not layer.node
         held = _held(graph.node(layer.last.name), 1) if added else _held(node, 2)
         yield _Parameter("bias", held, layer.bias)
-    scale = _held(graph.node(layer.name + FAKE_DEQUANT), 1).reshape(-1)
+    scale = array_of(dequant_operands(graph.node(layer.name + FAKE_DEQUANT))[1])
+    assert scale is not None
     for step in layer.dequants:
-        yield _Parameter("scale of AscendDequant", scale, step.params.scale)
+        yield _Parameter("scale of AscendDequant", scale.reshape(-1), step.params.scale)
 
 
 def _quantization(layer: Node) -> tuple[Array, Array]:

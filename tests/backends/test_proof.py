@@ -11,7 +11,7 @@ from nets import Net, many_layers, samples
 from qir.backends.ascend import deploy
 from qir.backends.fake_quant import lower
 from qir.backends.inspection import write_inspected_files
-from qir.backends.layer_values import kind_of, layer_values
+from qir.backends.layer_values import dequant_operands, kind_of, layer_values
 from qir.backends.proof import prove
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
@@ -157,9 +157,9 @@ def test_what_an_unprovable_layer_moves_is_counted() -> None:
     """4 added to the sums stands for the rounding of sums that are large on the way to a small result."""
     fake, deployed = wide(2001)
     dequantize = fake.node("wide.fakedequant.mul")
-    rounding = fake.constant(np.float32(4), "rounding")
-    off = fake.add("Add", [dequantize.inputs[0], rounding], before=dequantize).output
-    dequantize.set_input(0, off)
+    sums, _ = dequant_operands(dequantize)
+    off = fake.add("Add", [sums, fake.constant(np.float32(4), "rounding")], before=dequantize).output
+    dequantize.set_input(dequantize.inputs.index(sums), off)
     finest = np.float32(1) / held(deployed, "wide.dequant", 1).astype(np.uint32).view(np.float32)
     fake.node("last.quant.fakequant.mul").set_input(1, fake.constant(finest, "finest"))
     deployed.node("last.quant").attributes["scale"] = float(finest[0])
