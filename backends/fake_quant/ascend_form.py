@@ -86,10 +86,12 @@ def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node
     for node in (layer.node, layer.last):
         node.output.type = _float32(node.output.tensor)
     chain = _Chain(graph, f"{layer.name}.fakedequant", result.tensor, before)
-    first = chain.node("Mul", "mul", [result, chain.constant("dqscale", scale)])
+    # The scale comes first: ONNX Runtime folds a Mul whose second operand is constant into the Conv in front,
+    # which would then sum scaled weights instead of integers.
+    first = chain.node("Mul", "mul", [chain.constant("dqscale", scale), result])
     if layer.dtype is DType.F32:
-        return Chain(first, first)
-    return Chain(first, chain.node("Cast", "cast", [first.output], {"to": TensorProto.FLOAT16}))
+        return Chain(first, first, 1)
+    return Chain(first, chain.node("Cast", "cast", [first.output], {"to": TensorProto.FLOAT16}), 1)
 
 
 def _float32(kind: TensorType) -> TensorType:
