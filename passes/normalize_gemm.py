@@ -105,13 +105,10 @@ def _columns(node: Node) -> int | None:
 
 
 def _is_plain(node: Node) -> bool:
-    if _transposed(node) or _factor(node, "alpha") != 1.0:
+    if _transposed(node) or any(_factor(node, name) != 1.0 for name in ("alpha", "beta")):
         return False
     bias = node.input(2)
-    if bias is None:
-        return True
-    held = bias.constant
-    return _factor(node, "beta") == 1.0 and held is not None and held.shape == (_columns(node),)
+    return bias is None or (bias.constant is not None and bias.constant.shape == (_columns(node),))
 
 
 def _obstacle(node: Node) -> str | None:

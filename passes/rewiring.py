@@ -24,21 +24,21 @@ def forward(old: Value, new: Value) -> bool:
     """Let the readers of `old` read the equal `new`; True when that moved anything.
 
     Where `can_forward` is false the graph goes on returning `old`, and only its other readers move. What was
-    known of the type of either value is known of `new` afterwards.
+    known of the type of either value is known of `new` afterwards, unless that is an input: what a model
+    takes is its author's to say.
     """
     kept = not can_forward(old, new)
     uses = old.uses
     if kept and not uses:
         return False
     renamed = old.is_output and not kept
-    merged = merge_types(old.type, new.type) if renamed else merge_types(new.type, old.type)
-    new.type = merged.with_quant(new.tensor.quant) if isinstance(merged, TensorType) else merged
+    if not new.is_input:
+        merged = merge_types(old.type, new.type) if renamed else merge_types(new.type, old.type)
+        new.type = merged.with_quant(new.tensor.quant) if isinstance(merged, TensorType) else merged
     if renamed:
         old.graph.replace(old, new)
         return True
-    for (
-        node,
-        i,
-    ) in uses:  # unlike Graph.replace this looks at none of the readings of `new`, which may be many
+    # Unlike Graph.replace this looks at none of the readings of `new`, which may be many.
+    for node, i in uses:
         node.set_input(i, new)
     return True

@@ -222,7 +222,8 @@ def _close_exactly(method: Ifmr, values: F32, spec: QuantSpec) -> QuantParams:
 def _density_loss(density: Density, candidates: Candidates) -> npt.NDArray[np.float64]:
     loss = ifmr_loss_density(density.edges, density.density, *candidates.ranges)
     for value, count in density.points:
-        loss = loss + count * ifmr_loss(np.asarray([value], np.float32), *candidates.ranges)
+        with np.errstate(over="ignore", invalid="ignore"):  # `choose` leaves out what overflows
+            loss = loss + count * ifmr_loss(np.asarray([value], np.float32), *candidates.ranges)
     return loss
 
 

@@ -30,6 +30,15 @@ _TOO_NEW = re.compile(
     re.DOTALL,
 )
 _OLDEST_OPSET = 7
+_UNFIT = re.compile(
+    r"Got invalid dimensions for input: (?P<name>.*?) for the following indices\s+"
+    r"index: (?P<axis>\d+) Got: (?P<got>\d+) Expected: (?P<wanted>\d+)"
+)
+_OF_SHAPES = re.compile("dimension|broadcast|shape", re.IGNORECASE)
+_BATCH_HINT = (
+    " (samples run one by one; a model that takes batches of one size only needs that size in the shape of "
+    "its inputs, or data from a function that yields such batches)"
+)
 _SOURCE = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ (?:.*?\) )?")
 
 
@@ -73,12 +82,20 @@ def _unknown_op(op: str, domain: str, node: Node | None) -> str:
     )
 
 
-def explain_run(message: str) -> str:
-    """Why a run failed."""
+def explain_run(message: str, single: bool = False) -> str:
+    """Why a run failed; `single`: it had one sample where the inputs allow for any number."""
+    hint = _BATCH_HINT if single and _OF_SHAPES.search(message) else ""
+    unfit = _UNFIT.search(message)
+    if unfit:
+        return (
+            f"input '{unfit['name']}' has {unfit['got']} along axis {unfit['axis']}, the model takes "
+            f"{unfit['wanted']}{hint}"
+        )
     failed = _RUNNING.search(message)
     if failed:
-        return f"node '{failed['node']}' ({failed['op']}) failed in ONNX Runtime: {short(failed['reason'])}"
-    return f"ONNX Runtime failed: {short(message)}"
+        where = f"node '{failed['node']}' ({failed['op']})"
+        return f"{where} failed in ONNX Runtime: {short(failed['reason'])}{hint}"
+    return f"ONNX Runtime failed: {short(message)}{hint}"
 
 
 def short(message: str) -> str:

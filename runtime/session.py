@@ -43,6 +43,8 @@ class Session:
         self, graph: Graph, *, taps: Sequence[str] = (), threads: int | None = None, optimize: bool = True
     ) -> None:
         self.inputs = tuple(v.name for v in graph.inputs if v.constant is None)
+        shapes = {v.name: v.tensor.shape for v in graph.inputs if v.constant is None}
+        self._batched = [n for n, shape in shapes.items() if shape and not isinstance(shape[0], int)]
         self.outputs = tuple(dict.fromkeys(v.name for v in graph.outputs))
         self._sources = {name: graph.value(name) for name in self.outputs}
         self._sources |= {name: _tappable(graph, name) for name in taps if name not in self._sources}
@@ -95,8 +97,12 @@ class Session:
             try:
                 found = dict(zip(fetched, self._session.run(fetched, given, self._options), strict=True))
             except Exception as error:  # as above
-                raise QirError(explain_run(str(error))) from error
+                raise QirError(explain_run(str(error), self._single(given))) from error
         return {name: _result(self._sources[name], found, feeds) for name in wanted}
+
+    def _single(self, feeds: Feeds) -> bool:
+        """True when the feeds hold a single sample although the inputs allow for more."""
+        return any(feeds[name].shape[:1] == (1,) for name in self._batched)
 
     def stop(self) -> None:
         """Make the runs under way fail soon, and all later ones: for leaving early."""

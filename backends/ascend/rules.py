@@ -137,8 +137,9 @@ def _refuse_gemm(node: Node) -> str | None:
     weight, bias = node.input(1), node.input(2)
     assert weight is not None  # _constant_reason has looked
     columns = weight.tensor.shape[-1] if weight.tensor.shape else None
-    plain = not int_attribute(node, "transB", 0) and _number(node, "alpha", 1.0) == 1.0
-    plain &= bias is None or (_number(node, "beta", 1.0) == 1.0 and bias.tensor.shape == (columns,))
+    plain = not int_attribute(node, "transB", 0)
+    plain &= all(_number(node, name, 1.0) == 1.0 for name in ("alpha", "beta"))
+    plain &= bias is None or bias.tensor.shape == (columns,)
     if not plain:
         return "its transB, alpha, beta or bias shape is not plain; run normalize-gemm before insert-quant"
     return None

@@ -142,6 +142,22 @@ def test_a_late_ir_version_does_not_matter() -> None:
     assert list(Session(graph).run({"x": np.ones((1, 4), np.float32)})) == ["y"]
 
 
+@pytest.mark.parametrize(("rows", "hinted"), [(1, True), (3, False)])
+def test_a_batch_size_that_the_model_has_built_in_is_guessed(rows: int, hinted: bool) -> None:
+    graph = Graph("net", {"": 17})
+    x = graph.add_input("x", tensor(DType.F32, ["N", 4]))
+    shape = graph.constant(np.int64([2, 4]), "shape")
+    graph.add_output(graph.add("Reshape", [x, shape], name="view").output)
+    with pytest.raises(QirError, match=r"node 'view' \(Reshape\) failed") as caught:
+        Session(graph).run({"x": np.ones((rows, 4), np.float32)})
+    assert ("takes batches of one size only" in str(caught.value)) == hinted
+
+
+def test_an_input_of_another_size_is_named() -> None:
+    with pytest.raises(QirError, match=r"^input 'x' has 5 along axis 1, the model takes 4$"):
+        Session(elementwise("Neg")).run({"x": np.ones((3, 5), np.float32)})
+
+
 def test_a_failing_run_names_the_node(capfd: pytest.CaptureFixture[str]) -> None:
     graph = Graph("net", {"": 17})
     a = graph.add_input("a", tensor(DType.F32, ["N", "K"]))
