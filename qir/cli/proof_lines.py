@@ -13,11 +13,18 @@ def proof_lines(proof: Proof | None) -> list[str]:
         return []
     samples = f"{proof.samples} sample{'s' if proof.samples != 1 else ''}"
     proven = len(proof.layers) - len(proof.unprovable)
-    lines = [
-        f"proof: deploy and fake-quant graph agree on {samples}: {proof.compared} integers of "
-        f"{len(proof.layers)} layers, {proof.different} of them differ; outputs "
-        + ("are equal to the bit" if proof.max_abs == 0 else f"differ by at most {proof.max_abs:.3g}")
-    ]
+    counted = f"{proof.compared} integers of {len(proof.layers)} layers"
+    outputs = "equal to the bit" if proof.max_abs == 0 else f"within {proof.max_abs:.3g}"
+    if proof.different:
+        lines = [
+            f"proof: {proof.different} of {counted} differ between deploy and fake-quant graph on {samples}, "
+            f"as float32 rounds sums in the latter; outputs are {outputs}"
+        ]
+    else:
+        lines = [
+            f"proof: deploy and fake-quant graph agree on {samples}: {counted} are equal, and outputs are "
+            f"{outputs}"
+        ]
     if proof.unprovable:
         names = ", ".join(f"'{layer.name}'" for layer in proof.unprovable[:_LISTED])
         more = "" if len(proof.unprovable) <= _LISTED else f" and {len(proof.unprovable) - _LISTED} more"
