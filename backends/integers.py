@@ -46,12 +46,12 @@ class IntegerForm:
 class Chain(NamedTuple):
     """Nodes one behind the other, by the ends (the same node where there is one).
 
-    The first reads what comes in as its input `index`.
+    The first reads what comes in as its input `reads`.
     """
 
     first: Node
     last: Node
-    index: int = 0
+    reads: int = 0
 
 
 def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
@@ -86,7 +86,7 @@ def _dequantize(graph: Graph, layer: QuantizedLayer, form: IntegerForm, before: 
     chain = form.dequantize(graph, layer, result, before)
     chain.last.output.type = kind
     graph.replace(result, chain.last.output)
-    chain.first.set_input(chain.index, result)
+    chain.first.set_input(chain.reads, result)
     if was_output:
         graph.rename(result, graph.unique_value_name(f"{layer.last.name}_output0"))
 

@@ -35,12 +35,19 @@ class Session:
     `taps` are names of values to fetch beside the outputs; the name of a quant's result fetches the float
     value behind it. `threads` is ONNX Runtime's number of threads within one run (None: all cores). Results
     depend on it in the last bit, so whatever must be reproducible runs with one. `optimize=False` runs the
-    nodes as written. ModelError when ONNX Runtime cannot load the graph. `run` may be called from several
-    threads at a time.
+    nodes as written; `arena=False` gives every tensor's memory back as soon as it was read, which is slower
+    and smaller. ModelError when ONNX Runtime cannot load the graph. `run` may be called from several threads
+    at a time.
     """
 
     def __init__(
-        self, graph: Graph, *, taps: Sequence[str] = (), threads: int | None = None, optimize: bool = True
+        self,
+        graph: Graph,
+        *,
+        taps: Sequence[str] = (),
+        threads: int | None = None,
+        optimize: bool = True,
+        arena: bool = True,
     ) -> None:
         self.inputs = tuple(v.name for v in graph.inputs if v.constant is None)
         shapes = {v.name: v.tensor.shape for v in graph.inputs if v.constant is None}
@@ -52,13 +59,14 @@ class Session:
         self._options = ort.RunOptions()
         self._options.log_severity_level = _SILENT
         self._weights: list[Array] = []  # kept as long as the session may read them
-        self._session = self._load(graph, threads, optimize)
+        self._session = self._load(graph, threads, optimize, arena)
 
-    def _load(self, graph: Graph, threads: int | None, optimize: bool) -> ort.InferenceSession:
+    def _load(self, graph: Graph, threads: int | None, optimize: bool, arena: bool) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = _SILENT
         options.inter_op_num_threads = 1
         options.intra_op_num_threads = threads or 0
+        options.enable_cpu_mem_arena = arena
         options.add_session_config_entry(*EXACT_INT8)
         levels = ort.GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL

@@ -27,14 +27,20 @@ class DeployRunner:
     """
 
     def __init__(
-        self, graph: Graph, *, taps: Sequence[str] = (), threads: int | None = None, optimize: bool = True
+        self,
+        graph: Graph,
+        *,
+        taps: Sequence[str] = (),
+        threads: int | None = None,
+        optimize: bool = True,
+        arena: bool = True,
     ) -> None:
         self.inputs = tuple(v.name for v in graph.inputs if v.constant is None)
         self.outputs = tuple(dict.fromkeys(v.name for v in graph.outputs))
         check_arithmetic()
         self._graph = graph.clone()
         self._found = read_layers(self._graph)
-        self._taps, self._threads, self._optimize = tuple(taps), threads, optimize
+        self._taps, self._threads, self._optimize, self._arena = tuple(taps), threads, optimize, arena
         self._opened: _Opened | None = None
         self._lock = threading.Lock()
 
@@ -62,28 +68,27 @@ class DeployRunner:
                 sums = [layer.last.output.name for layer in self._found.layers]
                 layers = unpack_weights(_sized(self._graph, example), self._found.layers)
                 lowered = lower(self._graph, replace(self._found, layers=layers))
-                self._opened = _Opened(lowered, sums, self._taps, self._threads, self._optimize)
+                fetched = _fetched(lowered, sums, self._taps)
+                session = Session(
+                    lowered.graph,
+                    taps=fetched,
+                    threads=self._threads,
+                    optimize=self._optimize,
+                    arena=self._arena,
+                )
+                self._opened = _Opened(lowered, sums, session)
             return self._opened
 
 
 class _Opened:
     """The lowered graph in a session."""
 
-    def __init__(
-        self,
-        lowered: Lowered,
-        sums: Sequence[str],
-        taps: Sequence[str],
-        threads: int | None,
-        optimize: bool,
-    ) -> None:
-        self.lowered = lowered
-        self._held = {name: each.accumulator for name, each in zip(sums, lowered.layers, strict=True)}
+    def __init__(self, lowered: Lowered, sums: Sequence[str], session: Session) -> None:
+        self.lowered, self.session = lowered, session
+        self._held = _accumulators(lowered, sums)
         self._checked = [each for each in lowered.layers if each.extremes is not None]
         self._split = [each for each in lowered.layers if each.plan.high_bias is not None]
-        self._extremes = [name for each in self._checked for name in each.extremes or ()]
-        fetched = [*dict.fromkeys(self._held.get(name, name) for name in taps), *self._extremes]
-        self.session = Session(lowered.graph, taps=fetched, threads=threads, optimize=optimize)
+        self._extremes = _extremes(lowered)
 
     def run(self, feeds: Feeds, names: Sequence[str]) -> dict[str, Array]:
         """Values by the names that they have in the deploy graph."""
@@ -96,6 +101,20 @@ class _Opened:
             each.accumulator: each.sums(results) for each in self._split if each.accumulator in results
         }
         return {name: results[source] for name, source in held.items()}
+
+
+def _accumulators(lowered: Lowered, sums: Sequence[str]) -> dict[str, str]:
+    """Where the lowered graph holds the sums of the layers, by their names in the deploy graph."""
+    return {name: each.accumulator for name, each in zip(sums, lowered.layers, strict=True)}
+
+
+def _extremes(lowered: Lowered) -> list[str]:
+    return [name for each in lowered.layers for name in each.extremes or ()]
+
+
+def _fetched(lowered: Lowered, sums: Sequence[str], taps: Sequence[str]) -> list[str]:
+    held = _accumulators(lowered, sums)
+    return [*dict.fromkeys(held.get(name, name) for name in taps), *_extremes(lowered)]
 
 
 def _sized(graph: Graph, example: Feeds) -> Graph:
