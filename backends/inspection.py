@@ -12,6 +12,7 @@ from qir.backends.files import Paths, write_and_look
 from qir.backends.proof import Proof, prove
 from qir.frontends.onnx import read_model
 from qir.ir.graph import Graph
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.session import Feeds
 
 PROOF_SAMPLES = 2
@@ -40,6 +41,7 @@ def write_inspected_files(
         deploy = read_model(paths.deploy_model)
         # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
         fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
+        return_freed_memory()
         return check(deploy), prove(fake_quant, deploy, samples) if samples else None
 
     paths, (findings, proof) = write_and_look(graph, prefix, form, feeds, look)

@@ -12,6 +12,7 @@ from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant, unquantized
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Session, aligned_copy
 from qir.runtime.statistics import TensorStatistics
@@ -56,7 +57,10 @@ def collect_statistics(
         logger.debug("calibration taps %d bytes a unit; %d workers", tapped, count)
         for _ in ordered_map(collector.measure, units, count, collector.stop):
             task.advance()
-    return collector.statistics()
+    statistics = collector.statistics()
+    del collector
+    return_freed_memory()
+    return statistics
 
 
 class _Collector:
