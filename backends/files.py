@@ -130,13 +130,13 @@ def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None) -> None
     """Open the written fake-quant model and run it once. Where nothing can be fed, opening it must do."""
     given = made_up_feeds(graph) if feeds is None else feeds
     try:
-        model = ModelFile(path)
+        model = ModelFile(path, exact=form == "qdq")
         if given is None:
             _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)
-        elif form == "qdq":
-            _warn_of_saturation(path, ModelFile(path, exact=True).run(given), model.run(given))
         else:
-            model.run(given)
+            found = model.run(given)
+            if form == "qdq":
+                _try_default_options(path, given, found)
     except ModelError as error:
         failure = None if given is None else _failure(graph, given)
         if failure is not None and feeds is None:
@@ -147,9 +147,18 @@ def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None) -> None
         raise BackendError(f"the fake-quant model fails its trial run: {error}") from error
 
 
-def _warn_of_saturation(path: Path, exact: Outputs, default: Outputs) -> None:
-    """On x86 without VNNI, ONNX Runtime fuses int8 layers into kernels that saturate unless told not to."""
-    difference = largest_difference(exact, default)
+def _try_default_options(path: Path, feeds: Feeds, exact: Outputs) -> None:
+    """Warn of what users meet who let ONNX Runtime fuse QuantizeLinear and DequantizeLinear into int8 kernels.
+
+    On x86 without VNNI these kernels saturate; and some fusions fail.
+    """
+    try:
+        difference = largest_difference(exact, ModelFile(path).run(feeds))
+    except ModelError as error:
+        _log.warning(
+            "with its int8 optimizations on, %s: set the session option %s to %s", error, *EXACT_INT8
+        )
+        return
     if difference.relative > _SATURATED:
         _log.warning(
             "ONNX Runtime saturates int8 sums on this processor, which moves output '%s' of '%s' by %.0f %%: "

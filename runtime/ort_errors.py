@@ -101,4 +101,4 @@ def explain_run(message: str, single: bool = False) -> str:
 def short(message: str) -> str:
     """The first line of a message of ONNX Runtime without ONNX Runtime's own codes and source positions."""
     text = _SOURCE.sub("", _PREFIX.sub("", message.strip()))
-    return text.splitlines()[0].strip() if text.strip() else "no reason given"
+    return text.splitlines()[0].strip().rstrip(".") if text.strip() else "no reason given"

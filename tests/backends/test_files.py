@@ -212,6 +212,23 @@ def test_saturation_is_told(
     assert "session.disable_quant_qdq to 1" in caplog.text
 
 
+def test_optimizations_that_fail_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = files.ModelFile.run
+
+    def failing(self: files.ModelFile, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not self.exact:
+            raise ModelError("ONNX Runtime cannot run it")
+        return run(self, feeds)
+
+    monkeypatch.setattr(files.ModelFile, "run", failing)
+    with caplog.at_level(logging.WARNING):
+        paths = write_files(many_layers().quantized(), tmp_path / "net", "qdq")
+    assert paths.fake_quant_model.exists()
+    assert "ONNX Runtime cannot run it: set the session option session.disable_quant_qdq to 1" in caplog.text
+
+
 def test_layers_that_share_a_weight_run_in_form_qdq(tmp_path: Path) -> None:
     net = Net()
     x, weight = net.input("N", 4), net.weight("w", 4, 4)
