@@ -148,7 +148,7 @@ def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None) -> None
 
 
 def _try_default_options(path: Path, feeds: Feeds, exact: Outputs) -> None:
-    """Warn of what users meet who let ONNX Runtime fuse QuantizeLinear and DequantizeLinear into int8 kernels.
+    """Warn of what users meet who let ONNX Runtime fuse the Q/DQ pairs into int8 kernels.
 
     On x86 without VNNI these kernels saturate; and some fusions fail.
     """
