@@ -121,21 +121,33 @@ def compare_values(
         reference.stop()
         candidate.stop()
 
-    counts = [0] * len(pairs)
-    totals = np.zeros((len(pairs), _ADDED + 1))
+    totals = [_Total(pair.reference) for pair in pairs]
     display = SILENT if progress is None else progress
     with display.task("compare", total) as task:
         for found in ordered_map(measure, units, cores() if workers is None else workers, stop):
-            for i, item in enumerate(found):
-                if item is not None:
-                    counts[i] += item[0]
-                    totals[i, :_ADDED] += item[1][:_ADDED]
-                    totals[i, _ADDED] = np.maximum(totals[i, _ADDED], item[1][_ADDED])
+            for each, item in zip(totals, found, strict=True):
+                each.add(item)
             task.advance()
-    return tuple(
-        _comparison(pair.reference, counts[i], totals[i]) if counts[i] else None
-        for i, pair in enumerate(pairs)
-    )
+    return tuple(each.comparison() for each in totals)
+
+
+class _Total:
+    """What was measured of one pair so far."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._count, self._sums = name, 0, np.zeros(_ADDED + 1)
+
+    def add(self, item: tuple[int, _Sums] | None) -> None:
+        """The numbers of one more unit."""
+        if item is not None:
+            self._count += item[0]
+            largest = np.maximum(self._sums[_ADDED], item[1][_ADDED])
+            self._sums += item[1]
+            self._sums[_ADDED] = largest
+
+    def comparison(self) -> OutputComparison | None:
+        """The result; None when there were no numbers."""
+        return _comparison(self._name, self._count, self._sums) if self._count else None
 
 
 def _sums(expected: Array, got: Array, pair: Pair, where: str) -> tuple[int, _Sums] | None:
