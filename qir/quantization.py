@@ -73,12 +73,9 @@ def quantize(
     `model` is a path, ONNX as bytes or protobuf, or a graph; all are left as they are. `data` is whatever
     `open_data` takes. `pipeline` is the name of one of the target's pipelines or a pipeline text; `method`
     and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `form` is that of the
-    fake-quant graph, "ascend" or "qdq".
-    `batch_size` is accepted for scripts that pass one: samples are run one by one, so it changes no bit
-    of the result.
-
-    On the first `proof_samples` the written deploy graph must give the same integers in every layer as the
-    fake-quant graph; the report says what was compared (0: no proof).
+    fake-quant graph, "ascend" or "qdq". `batch_size` is accepted for scripts that pass one: samples are run
+    one by one, so it changes no bit of the result. On the first `proof_samples` the written deploy graph must
+    give the integers of the fake-quant graph in every layer, as the report says (0: no proof).
 
     Raises a QirError that says what to do; no file is left half-written then.
     """
