@@ -32,7 +32,7 @@ from qir.passes.rules import TargetRules
 from qir.report import Report, report_layers
 from qir.runtime.calibrators import method_named
 from qir.runtime.compare import OutputComparison, compare_outputs
-from qir.runtime.data import CalibrationData, DataSource, open_data
+from qir.runtime.data import DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Feeds, Session
 
@@ -82,7 +82,6 @@ def quantize(
     check_form(form)
     method_named(method)
     _check_counts(batch_size, proof_samples)
-    shown = progress or SILENT
     chosen = target_named(target)
     passes = configure(chosen, pipeline, method, (skip,) if isinstance(skip, str) else skip)
     if output is not None:
@@ -91,10 +90,10 @@ def quantize(
     original = model if isinstance(model, Graph) else load(model)
     calibration = open_data(data, original)
     graph = original.clone()
-    context = Context(data=calibration, rules=chosen.rules, progress=shown)
+    context = Context(data=calibration, rules=chosen.rules, progress=progress or SILENT)
     PassManager(passes).run(graph, context)
     _check_any_quantized(graph, chosen.rules)
-    return _finish(original, graph, calibration, _Files(output, form, proof_samples), shown)
+    return _finish(original, graph, context, _Files(output, form, proof_samples))
 
 
 def _check_counts(batch_size: int | None, proof_samples: int) -> None:
@@ -142,10 +141,10 @@ class _Files:
     proof_samples: int
 
 
-def _finish(
-    original: Graph, graph: Graph, data: CalibrationData, files: _Files, progress: Progress
-) -> Quantized:
+def _finish(original: Graph, graph: Graph, context: Context, files: _Files) -> Quantized:
     """Write and prove the files, and compare the fake-quant graph with the float one."""
+    data, progress = context.data, context.progress
+    assert data is not None
     reference = Session(original, threads=1)
     units = itertools.islice(data.units(reference.run), max(files.proof_samples, 1))
     samples = [unit.feeds for unit in units]
