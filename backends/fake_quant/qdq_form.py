@@ -1,11 +1,15 @@
 """The form `qdq` of the fake-quant graph: QuantizeLinear and DequantizeLinear, the portable form of ONNX.
 
-    activation: x -> QuantizeLinear -> DequantizeLinear -> reader
+    activation: x -> QuantizeLinear -> DequantizeLinear -> reader            (uint8; int8 if symmetric; int16)
     weight:     integers -> DequantizeLinear -> reader            (int8, per channel along the weight's axis)
     bias:       integers -> DequantizeLinear -> reader            (int32, scale = scale_x * scale_w)
 
 Weights of a grouped ConvTranspose, [Cin, Cout/groups, k…], have Cout scales but no axis of Cout entries: they
 are stored Cout-first, dequantized along axis 0 and brought back by Reshape and Transpose.
+
+An asymmetric int8 activation is written in uint8, 128 higher with a zero point 128 higher: the same numbers,
+in the type that runtimes on x86 compute with. (ONNX Runtime changes int8 into it, and thereby breaks models
+of opset 21 whose 3-D MatMul has a bias: seen in 1.31.)
 
 INT4 weights are stored one in an int8: the numbers are the same, and any runtime of opset 13 can read them.
 Layers of float16 models compute in float32 between Cast nodes.
@@ -14,6 +18,7 @@ Layers of float16 models compute in float32 between Cast nodes.
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +100,10 @@ def _lower_quant(graph: Graph, node: Node, constants: StoredConstants, widened: 
 def _activation(graph: Graph, node: Node, layer: str, source: Value, params: QuantParams) -> Value:
     if source.tensor.dtype is DType.F16:
         source = cast(graph, source, DType.F32, before=node)
+    if params.spec.qtype is DType.I8 and not params.spec.symmetric:
+        params = QuantParams.of(
+            replace(params.spec, qtype=DType.U8), params.scale, np.add(params.zero_point, 128)
+        )
     factors = _factors(graph, f"{layer}.quantize", params)
     kind = TensorType(params.spec.qtype, source.tensor.shape)
     stored = _add(graph, node, "QuantizeLinear", f"{layer}.quantize", [source, *factors], kind, params)

@@ -212,6 +212,17 @@ def test_saturation_is_told(
     assert "session.disable_quant_qdq to 1" in caplog.text
 
 
+def test_a_matmul_of_three_dimensions_loads_with_default_options(tmp_path: Path) -> None:
+    net = Net(21)
+    product = net.add("MatMul", "mm", [net.input(2, 4, 4), net.weight("w", 4, 4)], (2, 4, 4))
+    net.graph.add_output(net.add("Add", "bias", [product, net.weight("b", 4)], (2, 4, 4)))
+    path = write_files(net.quantized(), tmp_path / "net", "qdq").fake_quant_model
+    onnxruntime.InferenceSession(str(path))
+    zero = next(t for t in onnx.load(path).graph.initializer if t.name == "mm.quantize.zero_point")
+    assert zero.data_type == onnx.TensorProto.UINT8
+    assert onnx.numpy_helper.to_array(zero) == 128 + 5
+
+
 def test_optimizations_that_fail_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
