@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from qir.backends.ascend.check import Finding, check
 from qir.backends.fake_quant import lower
 from qir.backends.files import Paths, write_and_look
-from qir.backends.proof import Proof, prove
+from qir.backends.proof import prove
+from qir.backends.proof_result import Proof
 from qir.frontends.onnx import read_model
 from qir.ir.graph import Graph
 from qir.runtime.memory import return_freed_memory

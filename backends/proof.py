@@ -11,99 +11,25 @@ what follows. All layers must store the same numbers in both graphs, whether or 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from qir.backends.layer_values import LayerValues, layer_values
+from qir.backends.proof_result import LayerProof, OutputDifference, Proof
 from qir.backends.same_parameters import check_parameters
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.runtime.bounds import EXACT_FLOAT32
+from qir.runtime.deploy.layers import IntegerLayer
 from qir.runtime.deploy.runner import DeployRunner
+from qir.runtime.deploy.session import DeployLayer
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.session import Feeds, Session, aligned_copy
 from qir.runtime.units import Array
 
 _ROUNDING = 2.0**-22
 """What float32 sums of integers may be off, as a part of the bound; 1 at least."""
-
-
-@dataclass(frozen=True)
-class LayerProof:
-    """One layer: its bound, how many integers were compared, how many differed and how far.
-
-    `read` counts the integers that it reads, `compared` these and its sums; `flips` those that it reads
-    which change when ONNX Runtime runs the fake-quant graph with its default optimizations. `moved` says that
-    an unprovable layer in front changed some of what it reads, so that its sums were not held to equality.
-    """
-
-    name: str
-    op: str
-    bound: int
-    read: int
-    compared: int
-    different: int
-    max_difference: float
-    flips: int
-    moved: bool
-
-    @property
-    def provable(self) -> bool:
-        """True when float32 sums of this layer are exact."""
-        return self.bound < EXACT_FLOAT32
-
-
-@dataclass(frozen=True)
-class OutputDifference:
-    """The greatest difference of one output between the two graphs; 0 when equal to the bit."""
-
-    name: str
-    max_abs: float
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What was shown on `samples` samples; layers are in running order."""
-
-    samples: int
-    layers: tuple[LayerProof, ...]
-    outputs: tuple[OutputDifference, ...]
-
-    @property
-    def unprovable(self) -> tuple[LayerProof, ...]:
-        """The layers whose bound reaches 2^24."""
-        return tuple(layer for layer in self.layers if not layer.provable)
-
-    @property
-    def moved(self) -> tuple[LayerProof, ...]:
-        """The layers that unprovable layers in front kept from being compared to the bit."""
-        return tuple(layer for layer in self.layers if layer.moved)
-
-    @property
-    def compared(self) -> int:
-        """Integers compared in all layers."""
-        return sum(layer.compared for layer in self.layers)
-
-    @property
-    def different(self) -> int:
-        """Integers that differ: in or behind unprovable layers only."""
-        return sum(layer.different for layer in self.layers)
-
-    @property
-    def read(self) -> int:
-        """Integers that all layers read."""
-        return sum(layer.read for layer in self.layers)
-
-    @property
-    def flips(self) -> int:
-        """Integers read that ONNX Runtime's default optimizations change in the fake-quant graph."""
-        return sum(layer.flips for layer in self.layers)
-
-    @property
-    def max_abs(self) -> float:
-        """The greatest difference of any output."""
-        return max((output.max_abs for output in self.outputs), default=0.0)
 
 
 def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
@@ -112,11 +38,54 @@ def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
     `fake_quant` is of form `ascend`. BackendError names the layer whose integers differ without excuse or
     whose parameters differ, or the output where no layer explains it.
     """
-    runs = _Runs(fake_quant, deploy, samples[0])
-    tallies = [_Tally(pair) for pair in runs.pairs]
-    outputs = dict.fromkeys(runs.deploy.outputs, 0.0)
-    for i, feeds in enumerate(samples):  # one at a time: a sample's tensors are the memory that this takes
-        found = runs.run(feeds)
+    names = _Names(fake_quant, deploy)
+    deployed, layers, stored = _run_deploy(deploy, names, samples)
+    tallies = [_Tally(_LayerPair(names.ours[x.name], names.theirs[x.name], x.bound)) for x in layers]
+    outputs = {v.name: 0.0 for v in deploy.outputs}
+    return_freed_memory()
+    reads = _compare(fake_quant, names, samples, deployed, tallies, outputs)
+    return_freed_memory()
+    optimized = Session(fake_quant, taps=names.read, threads=1, arena=False)
+    for feeds, exact in zip(samples, reads, strict=True):
+        found = optimized.run(_aligned(feeds))
+        for tally in tallies:
+            tally.add_flips(exact, found)
+    for each in stored:
+        check_parameters(fake_quant, each)
+    differences = tuple(OutputDifference(name, largest) for name, largest in outputs.items())
+    return Proof(len(samples), tuple(tally.result() for tally in tallies), differences)
+
+
+def _run_deploy(
+    deploy: Graph, names: _Names, samples: Sequence[Feeds]
+) -> tuple[list[dict[str, Array]], tuple[DeployLayer, ...], tuple[IntegerLayer, ...]]:
+    """Outputs and integers of the deploy graph on each sample, its layers, and these as they are stored."""
+    runner = DeployRunner(deploy, taps=names.stored, threads=1, optimize=False, arena=False)
+    wanted = [*runner.outputs, *names.stored]
+    kept = set(runner.outputs)
+    deployed = []
+    for feeds in samples:
+        found = runner.run(_aligned(feeds), wanted)
+        deployed.append({n: a if n in kept else _compact(a) for n, a in found.items()})
+        del found
+        return_freed_memory()
+    return deployed, runner.open(samples[0]), runner.parameters(samples[0])
+
+
+def _compare(
+    fake_quant: Graph,
+    names: _Names,
+    samples: Sequence[Feeds],
+    deployed: list[dict[str, Array]],
+    tallies: Sequence[_Tally],
+    outputs: dict[str, float],
+) -> list[dict[str, Array]]:
+    """Run the fake-quant graph as written and compare; what its layers read in each sample comes back."""
+    session = Session(fake_quant, taps=[*names.read, *names.sums], threads=1, optimize=False, arena=False)
+    reads = []
+    for i, feeds in enumerate(samples):
+        found = _Found(session.run(_aligned(feeds)), deployed[i])
+        deployed[i] = {}  # one sample's tensors are what this may hold
         excused = False
         for tally in tallies:
             excused = tally.add(found, excused, f"sample {i}")
@@ -124,15 +93,20 @@ def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
             outputs[name] = max(largest, _largest(found.exact[name], found.deploy[name]))
             if outputs[name] and not excused:
                 raise BackendError(_fault_behind(name, outputs[name], f"sample {i}"))
-        exact = found.exact
-        del found
-        optimized = runs.run_optimized(feeds)
-        for tally in tallies:
-            tally.add_flips(exact, optimized)
-    for stored in runs.deploy.parameters(samples[0]):
-        check_parameters(fake_quant, stored)
-    differences = tuple(OutputDifference(name, largest) for name, largest in outputs.items())
-    return Proof(len(samples), tuple(tally.result() for tally in tallies), differences)
+        reads.append({name: _compact(found.exact[name]) for name in names.read})
+    return reads
+
+
+def _aligned(feeds: Feeds) -> dict[str, Array]:
+    return {name: aligned_copy(array) for name, array in feeds.items()}
+
+
+def _compact(array: Array) -> Array:
+    """Whole numbers that came as floats, in the smallest integers that hold them; anything else as it is."""
+    largest = float(np.abs(array).max(initial=0.0)) if array.dtype.kind == "f" else np.inf
+    if not largest < 2**31 or not np.array_equal(array, np.rint(array)):
+        return array
+    return array.astype(np.int16 if largest < 2**15 else np.int32)
 
 
 def _fault_behind(name: str, largest: float, where: str) -> str:
@@ -160,38 +134,20 @@ class _Found:
     deploy: Mapping[str, Array]
 
 
-class _Runs:
-    """The three sessions, and the layers to compare."""
+class _Names:
+    """The layers of both graphs and the names of their integers."""
 
-    def __init__(self, fake_quant: Graph, deploy: Graph, example: Feeds) -> None:
-        ours, theirs = (
+    def __init__(self, fake_quant: Graph, deploy: Graph) -> None:
+        self.ours, self.theirs = (
             {name: values for name, values in layer_values(graph).items() if values.is_quantized}
             for graph in (fake_quant, deploy)
         )
-        alone = next((name for name in theirs if name not in ours), None)
+        alone = next((name for name in self.theirs if name not in self.ours), None)
         if alone is not None:
             raise BackendError(f"layer '{alone}' is quantized in the deploy graph only")
-        read = list(dict.fromkeys(_integers(values)[0] for values in ours.values()))
-        sums = [_integers(values)[1] for values in ours.values()]
-        taps = list(dict.fromkeys(name for values in theirs.values() for name in _integers(values)))
-        self.deploy = DeployRunner(deploy, taps=taps, threads=1, optimize=False, arena=False)
-        with ThreadPoolExecutor(1) as beside:
-            layers = beside.submit(self.deploy.open, example)
-            self.exact = Session(fake_quant, taps=[*read, *sums], threads=1, optimize=False, arena=False)
-            self.optimized = Session(fake_quant, taps=read, threads=1, arena=False)
-            self.pairs = [_LayerPair(ours[x.name], theirs[x.name], x.bound) for x in layers.result()]
-        self._taps = [*self.deploy.outputs, *taps]
-
-    def run(self, feeds: Feeds) -> _Found:
-        """All values of one sample."""
-        aligned = {name: aligned_copy(array) for name, array in feeds.items()}
-        with ThreadPoolExecutor(1) as beside:
-            deployed = beside.submit(self.deploy.run, aligned, self._taps)
-            return _Found(self.exact.run(aligned), deployed.result())
-
-    def run_optimized(self, feeds: Feeds) -> dict[str, Array]:
-        """What the layers read in one sample of the optimized fake-quant graph."""
-        return self.optimized.run({name: aligned_copy(array) for name, array in feeds.items()})
+        self.read = list(dict.fromkeys(_integers(values)[0] for values in self.ours.values()))
+        self.sums = [_integers(values)[1] for values in self.ours.values()]
+        self.stored = list(dict.fromkeys(name for v in self.theirs.values() for name in _integers(v)))
 
 
 class _Tally:

@@ -18,7 +18,7 @@ from qir.backends.ascend.record_reader import parse_record
 from qir.backends.fake_quant import check_form
 from qir.backends.files import Paths, check_prefix, output_paths
 from qir.backends.inspection import PROOF_SAMPLES, Inspected, write_inspected_files
-from qir.backends.proof import Proof
+from qir.backends.proof_result import Proof
 from qir.backends.targets import target_named
 from qir.ir.errors import BackendError, ConfigError, PassError
 from qir.ir.graph import Graph

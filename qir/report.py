@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qir.backends.ascend.check import Finding
-from qir.backends.proof import Proof
+from qir.backends.proof_result import Proof
 from qir.ir.cost import macs
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph

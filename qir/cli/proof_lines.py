@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qir.backends.proof import Proof
+from qir.backends.proof_result import Proof
 
 _LISTED = 5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qir.backends.proof import LayerProof, OutputDifference, Proof
+from qir.backends.proof_result import LayerProof, OutputDifference, Proof
 from qir.cli.proof_lines import proof_lines
 
 
