@@ -8,7 +8,6 @@ from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.walk import walk_nodes
 
-_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _UNKNOWN_OP = re.compile(
     r"Fatal error: (?P<domain>[^:\s]*):(?P<op>\w+)\(-?\d+\) is not a registered"
     r"|No Op registered for (?P<bare>\w+) with domain_version"
@@ -39,7 +38,11 @@ _BATCH_HINT = (
     " (samples run one by one; a model that takes batches of one size only needs that size in the shape of "
     "its inputs, or data from a function that yields such batches)"
 )
-_SOURCE = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ (?:.*?\) )?")
+_NOISE = re.compile(
+    r"^(?:\[ONNXRuntimeError\] : \d+ : \w+ : |Exception during initialization: |\[with [^\]]*\] "
+    r"|\S+\.(?:h|cc|cpp):\d+ (?:.*?\) |\w+ (?=[A-Z]))?)+"
+)
+"""What stands in front of a reason: codes, source positions, names of C++ functions."""
 
 
 def explain_load(message: str, graph: Graph) -> str:
@@ -100,5 +103,5 @@ def explain_run(message: str, single: bool = False) -> str:
 
 def short(message: str) -> str:
     """The first line of a message of ONNX Runtime without ONNX Runtime's own codes and source positions."""
-    text = _SOURCE.sub("", _PREFIX.sub("", message.strip()))
-    return text.splitlines()[0].strip().rstrip(".") if text.strip() else "no reason given"
+    text = _NOISE.sub("", message.lstrip()).strip()
+    return text.splitlines()[0].strip().rstrip(".") if text else "no reason given"

@@ -12,6 +12,7 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.ir.types import QuantSpec, SequenceType, TensorType, tensor
+from qir.runtime.ort_errors import short
 from qir.runtime.session import Session, aligned_copy
 
 
@@ -134,6 +135,29 @@ def test_opsets_out_of_reach(opset: int, message: str) -> None:
     graph.opsets[""] = opset
     with pytest.raises(ModelError, match=message):
         Session(graph)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /src/cpu/upsamplebase.h:314 "
+            "onnxruntime::UpsampleBase::UpsampleBase(const K&) [with K = onnxruntime::Info] "
+            "[ONNXRuntimeError] : 1 : FAIL : upsamplebase.h:544 ScalesValidation Scale value is too small.\n",
+            "Scale value is too small",
+        ),
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : /src/cpu/pool.h:88 onnx::Pool::Pool(const K&, int) "
+            "[with K = int; S = string<char>] pads[dim] < kernel_shape[dim] was false. Pad should be smaller.",
+            "pads[dim] < kernel_shape[dim] was false. Pad should be smaller",
+        ),
+        ("element_wise_ops.h:630 void Init(long, long) axis == 1 was false", "axis == 1 was false"),
+        ("Gemm: Invalid bias shape\nsecond line", "Gemm: Invalid bias shape"),
+        ("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : \n", "no reason given"),
+    ],
+)
+def test_reasons_are_short(message: str, reason: str) -> None:
+    assert short(message) == reason
 
 
 def test_a_late_ir_version_does_not_matter() -> None:
