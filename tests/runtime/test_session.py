@@ -148,8 +148,8 @@ def test_opsets_out_of_reach(opset: int, message: str) -> None:
         ),
         (
             "[ONNXRuntimeError] : 1 : FAIL : /src/cpu/pool.h:88 onnx::Pool::Pool(const K&, int) "
-            "[with K = int; S = string<char>] pads[dim] < kernel_shape[dim] was false. Pad should be smaller.",
-            "pads[dim] < kernel_shape[dim] was false. Pad should be smaller",
+            "[with K = int; S = string<char>] pads[dim] < kernel[dim] was false. Pad should be smaller.",
+            "pads[dim] < kernel[dim] was false. Pad should be smaller",
         ),
         ("element_wise_ops.h:630 void Init(long, long) axis == 1 was false", "axis == 1 was false"),
         ("Gemm: Invalid bias shape\nsecond line", "Gemm: Invalid bias shape"),
