@@ -102,6 +102,7 @@ def write_and_look(
         with tempfile.TemporaryDirectory(prefix=".qir-", dir=folder) as made:
             aside = Paths(*(Path(made, path.name) for path in paths))
             save_model(fake_quant, aside.fake_quant_model)
+            del fake_quant  # as large as the float model, and what looks at the files takes memory too
             with ThreadPoolExecutor(1) as beside:
                 trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds)
                 _write_ascend(graph, aside, os.path.basename(prefix) or graph.name)

@@ -32,7 +32,7 @@ from qir.passes.rules import TargetRules
 from qir.report import Report, report_layers
 from qir.runtime.calibrators import method_named
 from qir.runtime.compare import OutputComparison, compare_outputs
-from qir.runtime.data import DataSource, open_data
+from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Feeds, Session
 
@@ -145,16 +145,12 @@ def _finish(original: Graph, graph: Graph, context: Context, files: _Files) -> Q
     """Write and prove the files, and compare the fake-quant graph with the float one."""
     data, progress = context.data, context.progress
     assert data is not None
-    reference = Session(original, threads=1)
-    units = itertools.islice(data.units(reference.run), max(files.proof_samples, 1))
-    samples = [unit.feeds for unit in units]
+    samples, outputs = _compare_outputs(original, graph, data, files, progress)
     written = None
     if files.output is not None:
         proven = samples[: files.proof_samples]
         with progress.task("prove", None):
             written = write_inspected_files(graph, files.output, files.form, samples[0], proven)
-    candidate = Session(lower(graph, files.form, samples[0]), threads=1)
-    outputs = compare_outputs(reference, candidate, data, limit=COMPARED_UNITS, progress=progress)
     report = Report(
         report_layers(graph, _shapes(graph, samples[0])),
         outputs,
@@ -165,6 +161,17 @@ def _finish(original: Graph, graph: Graph, context: Context, files: _Files) -> Q
         None if written is None else written.proof,
     )
     return Quantized(graph, None if written is None else written.paths, report)
+
+
+def _compare_outputs(
+    original: Graph, graph: Graph, data: CalibrationData, files: _Files, progress: Progress
+) -> tuple[Sequence[Feeds], tuple[OutputComparison, ...]]:
+    """Samples to prove the files on (one at least), and how near fake-quant outputs are to float ones."""
+    reference = Session(original, threads=1)
+    units = itertools.islice(data.units(reference.run), max(files.proof_samples, 1))
+    samples = [unit.feeds for unit in units]
+    candidate = Session(lower(graph, files.form, samples[0]), threads=1)
+    return samples, compare_outputs(reference, candidate, data, limit=COMPARED_UNITS, progress=progress)
 
 
 def _check_any_quantized(graph: Graph, rules: TargetRules) -> None:
