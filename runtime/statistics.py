@@ -18,11 +18,13 @@ from qir.ir.errors import CalibrationError
 from qir.runtime.density import value_at
 from qir.runtime.histogram import Histogram
 from qir.runtime.kernels import finite_range, flat_floats
+from qir.runtime.sample_ranges import SampleRanges
 
 EXACT_LIMIT = 1 << 15
 """Elements up to which a tensor's values are kept as they are (128 KiB, as much as a histogram takes)."""
 
 F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
 NO_VALUES: F32 = np.empty(0, np.float32)
 
 
@@ -30,7 +32,7 @@ class TensorStatistics:
     """Statistics of every value that a tensor took, as float32.
 
     Memory: at most 128 KiB, and twice that while values turn into a histogram, however many updates there
-    are. Not locked: give each thread its own and `merge` them.
+    are; and 16 bytes for each range of a sample. Not locked: give each thread its own and `merge` them.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,7 @@ class TensorStatistics:
         self._minimum, self._maximum = math.inf, -math.inf
         self._buffer = NO_VALUES
         self._histogram: Histogram | None = None
+        self._samples = SampleRanges()
 
     @property
     def minimum(self) -> float:
@@ -65,6 +68,14 @@ class TensorStatistics:
         self._require_data()
         return self._histogram if self._histogram is not None else self._binned(self._minimum, self._maximum)
 
+    @property
+    def sample_ranges(self) -> tuple[I64, F32, F32]:
+        """(indices int64 [n], minima float32 [n], maxima float32 [n]) of the samples, ascending by index.
+
+        Empty when updates did not say which sample they are.
+        """
+        return self._samples.arrays()
+
     def nth_smallest(self, rank: int) -> float:
         """The value of ascending rank (1: the minimum); exact while values are kept, else within one bin."""
         self._require_data()
@@ -77,8 +88,8 @@ class TensorStatistics:
         """The value of descending rank (1: the maximum)."""
         return self.nth_smallest(self.count + 1 - rank)
 
-    def update(self, array: npt.NDArray[Any]) -> None:
-        """Take in all elements of an array of any shape and numeric type.
+    def update(self, array: npt.NDArray[Any], sample: int | None = None) -> None:
+        """Take in all elements of an array of any shape and numeric type; with `sample`, its range as well.
 
         CalibrationError when one is NaN or infinite as float32; the statistics are then as before.
         """
@@ -86,6 +97,8 @@ class TensorStatistics:
         if values.size == 0:
             return
         low, high = finite_range(values)
+        if sample is not None:
+            self._samples.add(sample, low, high)
         low, high = min(low, self._minimum), max(high, self._maximum)
         if self._histogram is None and self.count + values.size <= EXACT_LIMIT:
             self._keep(values)
@@ -110,20 +123,27 @@ class TensorStatistics:
         for part in (a, b):
             if part._histogram is None:
                 result.update(part._kept)
+            result._samples.add_all(part._samples)
         return result
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The statistics as a few plain arrays, for storage; equal statistics give equal arrays."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        if len(self._samples):
+            index, minima, maxima = self.sample_ranges
+            arrays = {"sample_index": index, "sample_ranges": np.stack([minima, maxima])}
         if self._histogram is None:
-            return {"values": np.sort(self._kept)}
+            return arrays | {"values": np.sort(self._kept)}
         span = np.asarray([self._minimum, self._maximum], np.float32)
         zeros = np.asarray(self._histogram.zeros, np.int64)
-        return {"range": span, "zeros": zeros, "counts": self._histogram.counts}
+        return arrays | {"range": span, "zeros": zeros, "counts": self._histogram.counts}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> TensorStatistics:
         """The statistics that `to_arrays` gave."""
         result = TensorStatistics()
+        if "sample_index" in arrays:
+            result._samples = SampleRanges.of_arrays(arrays["sample_index"], *arrays["sample_ranges"])
         if "values" in arrays:
             result.update(arrays["values"])
             return result

@@ -216,6 +216,28 @@ def test_counts_beyond_32_bits_are_carried() -> None:
         assert (small.zeros, small.count) == (7, 36)
 
 
+@given(
+    ranges=st.lists(st.tuples(st.integers(0, 9), st.lists(FLOATS, min_size=1, max_size=4)), max_size=12),
+    draw=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_ranges_of_samples_depend_on_no_order(
+    ranges: list[tuple[int, list[float]]], draw: st.DataObject
+) -> None:
+    parts = [TensorStatistics(), TensorStatistics()]
+    for index, data in draw.draw(st.permutations(ranges)):
+        parts[draw.draw(st.integers(0, 1))].update(np.float32(data), sample=index)
+    merged = TensorStatistics.merge(*parts)
+    merged = TensorStatistics.from_arrays(merged.to_arrays())
+    found = {i: (low, high) for i, low, high in zip(*(a.tolist() for a in merged.sample_ranges), strict=True)}
+    expected: dict[int, list[float]] = {}
+    for index, data in ranges:
+        expected.setdefault(index, []).extend(data)
+    assert list(found) == sorted(expected)
+    assert found == {i: (min(data), max(data)) for i, data in expected.items()}
+    assert [a.dtype.name for a in merged.sample_ranges] == ["int64", "float32", "float32"]
+
+
 def test_memory_is_bounded_whatever_the_number_of_updates() -> None:
     statistics, rng = TensorStatistics(), np.random.default_rng(0)
     for _ in range(50):
