@@ -232,7 +232,7 @@ def test_ranges_of_samples_depend_on_no_order(
     found = {i: (low, high) for i, low, high in zip(*(a.tolist() for a in merged.sample_ranges), strict=True)}
     expected: dict[int, list[float]] = {}
     for index, data in ranges:
-        expected.setdefault(index, []).extend(data)
+        expected.setdefault(index, []).extend(np.float32(data).tolist())
     assert list(found) == sorted(expected)
     assert found == {i: (min(data), max(data)) for i, data in expected.items()}
     assert [a.dtype.name for a in merged.sample_ranges] == ["int64", "float32", "float32"]
