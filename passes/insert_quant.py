@@ -8,14 +8,11 @@ and has INT8 ones, the reason under `qir.int8_weight`.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from qir.ir.dtypes import DType
-from qir.ir.errors import ConfigError, PassError, did_you_mean
+from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import bias_add_candidate, is_quant
@@ -23,6 +20,15 @@ from qir.ir.walk import walk_nodes
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insertion.quant_nodes import read_quant
+from qir.passes.insertion.selection import (
+    Selection,
+    SkipList,
+    check_layers,
+    check_ops,
+    check_patterns,
+    rule_of,
+)
+from qir.passes.insertion.specs import Choice, Wish, narrow_reason
 from qir.passes.insertion.tensors import quantize_tensor, wanted_tensors
 from qir.passes.left_float import FLOAT, note_bodies, note_float
 from qir.passes.rules import OperandRule, OpRule, TargetRules
@@ -40,17 +46,23 @@ QUANTIZED_OPS = frozenset({
 class InsertQuant(Pass):
     """Mark what is to be quantized by the target's rules; leave out layers by name, op type or expression.
 
-    Inputs of layers are stored in `bits`, weights in `weight_bits`. `layers` and `ops` narrow it down to
-    some; what is left can be given other precisions by another insert-quant behind. `tensors` are inputs of
-    layers that compute in float, as in `pool1:0`, which travel as INT8.
+    Inputs of layers are stored in `bits`, weights in `weight_bits`. `asymmetric` says whether inputs have a
+    zero point, `per_channel` whether each output channel of a weight has its scale; `auto` is what the
+    target's rules say. `layers`, `ops` and `regex` narrow it down to some; what is left can be given other
+    precisions by another insert-quant behind. `tensors` are inputs of layers that compute in float, as in
+    `pool1:0`, which travel as INT8, and `symmetric_tensors` those that do so without zero point.
     """
 
     name: ClassVar[str] = "insert-quant"
     bits: Literal[8, 16] = 8
     weight_bits: Literal[4, 8] = 8
+    asymmetric: Choice = "auto"
+    per_channel: Choice = "auto"
     ops: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    regex: tuple[str, ...] = ()
     tensors: tuple[str, ...] = ()
+    symmetric_tensors: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     skip_types: tuple[str, ...] = ()
     skip_regex: tuple[str, ...] = ()
@@ -67,13 +79,13 @@ class InsertQuant(Pass):
         rules = context.rules
         if rules is None:
             raise PassError("insert-quant needs the rules of a target: pass --target (or Context.rules)")
-        _check_options(self, graph, rules)
+        self._check(graph, rules)
         refuse_quantized_models(graph)
         changed = False
         order = {node: i for i, node in enumerate(graph.nodes)}
-        tensors = wanted_tensors(self.tensors, graph, rules)
+        tensors = wanted_tensors(self.tensors, self.symmetric_tensors, graph, rules)
         for node in order:
-            rule = _rule(node, rules)
+            rule = rule_of(node, rules)
             if node in tensors and quantize_tensor(graph, node, tensors[node], rules, order):
                 context.rewrites.applied("insert-quant/tensor", node.name)
                 changed = True
@@ -83,59 +95,45 @@ class InsertQuant(Pass):
                 changed |= self._treat(graph, node, rule, order, context)
         return note_bodies(graph, rules) or changed
 
+    def _check(self, graph: Graph, rules: TargetRules) -> None:
+        check_ops("ops", self.ops, rules)
+        check_ops("skip_types", self.skip_types, rules)
+        check_patterns("regex", self.regex)
+        check_patterns("skip_regex", self.skip_regex)
+        check_layers("skip", self.skip, graph, rules)
+        check_layers("layers", self.layers, graph, rules)
+
     def _treat(
         self, graph: Graph, node: Node, rule: OpRule, order: Mapping[Node, int], context: Context
     ) -> bool:
         """Quantize a layer, or write down why not; True when the graph changed."""
-        reason = self._skipped(node) or rule.refuse(node) or self._too_wide(node, rule)
+        wish = Wish(self.bits, self.weight_bits, self.asymmetric, self.per_channel)
+        reason = self._left_out(node) or rule.refuse(node) or wish.refused(node, rule)
         if reason is not None:
             context.rewrites.refused(self.name, node.name, reason)
             return note_float(node, reason)
         narrow = self._narrow_weight(node, rule, context)
         for reader, index, operand in _operands(node, rule):
-            if reader.input(index) is None:
-                continue
-            spec = operand.spec(node)
-            if operand.role == "activation" and self.bits == 16:
-                spec = replace(spec, qtype=DType.I16)
-            if operand.role == "weight" and narrow:
-                spec = replace(spec, qtype=DType.I4)
-            read_quant(graph, reader, index, spec, order)
+            if reader.input(index) is not None:
+                read_quant(graph, reader, index, wish.spec(operand, node, narrow=narrow), order)
         node.metadata.pop(FLOAT, None)
         context.rewrites.applied(self.name, node.name)
         return True
 
-    def _too_wide(self, node: Node, rule: OpRule) -> str | None:
-        if self.bits == 8:
-            return None
-        if rule.refuse_int16 is None:
-            return f"INT16 was asked for, but there is no INT16 form of {node.op}"
-        reason = rule.refuse_int16(node)
-        return None if reason is None else f"INT16 was asked for, but {reason}"
+    def _left_out(self, node: Node) -> str | None:
+        selection = Selection(self.ops, self.layers, self.regex)
+        skip = SkipList(self.skip, self.skip_types, self.skip_regex)
+        return selection.missed(node) or skip.skipped(node)
 
     def _narrow_weight(self, node: Node, rule: OpRule, context: Context) -> bool:
         """True when the weight becomes INT4; where it cannot, it becomes INT8 and the node says why."""
         if self.weight_bits == 8 or rule.operand("weight") is None:
             return False
-        reason = f"no INT4 form of {node.op}" if rule.refuse_int4 is None else rule.refuse_int4(node)
+        reason = narrow_reason(node, rule)
         if reason is not None:
             node.metadata[INT8_WEIGHT] = reason
             context.rewrites.refused("insert-quant/weight-bits", node.name, reason)
         return reason is None
-
-    def _skipped(self, node: Node) -> str | None:
-        if self.ops and node.op not in self.ops:
-            return f"only {', '.join(self.ops)} were asked for"
-        if self.layers and node.name not in self.layers:
-            return f"only layers {', '.join(self.layers)} were asked for"
-        if node.name in self.skip or node.op in self.skip_types:
-            return "skipped by the user"
-        pattern = next((p for p in self.skip_regex if re.search(p, node.name)), None)
-        return None if pattern is None else f"skipped by the user's expression '{pattern}'"
-
-
-def _rule(node: Node, rules: TargetRules) -> OpRule | None:
-    return rules.ops.get(node.op) if node.domain in ("", "ai.onnx") else None
 
 
 def _operands(node: Node, rule: OpRule) -> Iterator[tuple[Node, int, OperandRule]]:
@@ -161,40 +159,3 @@ def refuse_quantized_models(graph: Graph) -> None:
             if node.op in ("QuantizeLinear", "DequantizeLinear"):
                 cure = f"`qir convert` takes its scales over (pass import-qdq), or {cure}"
             raise PassError(f"the model is already quantized: node '{node.name}' is a {node.op}; {cure}")
-
-
-def _check_options(options: InsertQuant, graph: Graph, rules: TargetRules) -> None:
-    for key in ("ops", "skip_types"):
-        for op in getattr(options, key):
-            if op not in rules.ops:
-                raise ConfigError(
-                    f"{key}: target '{rules.name}' does not quantize '{op}', only {', '.join(rules.ops)}"
-                    + did_you_mean(op, rules.ops)
-                )
-    for pattern in options.skip_regex:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ConfigError(f"skip_regex: '{pattern}' is not a regular expression: {error}") from error
-    layers = {node.name: node for node in walk_nodes(graph)}
-    for key in ("skip", "layers"):
-        for name in getattr(options, key):
-            _check_layer(key, name, layers, rules)
-
-
-def _check_layer(key: str, name: str, layers: Mapping[str, Node], rules: TargetRules) -> None:
-    node = layers.get(name)
-    if node is not None and (_rule(node, rules) is not None or node.op in rules.notes):
-        return
-    if node is not None:
-        raise ConfigError(
-            f"{key}: layer '{name}' ({node.op}) does not support quantization, so it is float anyway"
-        )
-    names: list[str] = []
-    for other in layers.values():
-        if name in json.loads(other.metadata.get("qir.fused", "[]")):
-            raise ConfigError(
-                f"{key}: '{name}' has been folded into layer '{other.name}'; name that layer instead"
-            )
-        names += [other.name] if _rule(other, rules) is not None else []
-    raise ConfigError(f"{key}: there is no layer '{name}' in the graph{did_you_mean(name, names)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from qir.ir.dtypes import DType
 from qir.ir.errors import ConfigError, did_you_mean
@@ -13,18 +14,28 @@ from qir.ir.types import QuantSpec, spec_of
 from qir.passes.insertion.quant_nodes import read_quant
 from qir.passes.rules import TargetRules
 
-_SPEC = QuantSpec(DType.I8, symmetric=False)
+
+@dataclass(frozen=True)
+class Wanted:
+    """An input of a layer that is to travel as integers, with a zero point or without."""
+
+    index: int
+    symmetric: bool
 
 
-def wanted_tensors(tensors: Sequence[str], graph: Graph, rules: TargetRules) -> dict[Node, int]:
+def wanted_tensors(
+    asymmetric: Sequence[str], symmetric: Sequence[str], graph: Graph, rules: TargetRules
+) -> dict[Node, Wanted]:
     """The nodes and inputs of texts like `pool1:0`.
 
     ConfigError for what is no such text or layer, for layers whose inputs the target does not quantize alone,
     and for a second input of one layer, which AMCT refuses too.
     """
     layers = {node.name: node for node in graph.nodes if _is_known(node, rules)}
-    found: dict[Node, int] = {}
-    for text in tensors:
+    found: dict[Node, Wanted] = {}
+    for text in (*asymmetric, *symmetric):
+        if text in asymmetric and text in symmetric:
+            raise ConfigError(f"tensors: '{text}' is asked for with a zero point and without")
         name, _, index = text.rpartition(":")
         if not name or not index.isdecimal():
             raise ConfigError(
@@ -37,21 +48,23 @@ def wanted_tensors(tensors: Sequence[str], graph: Graph, rules: TargetRules) -> 
                 f"does that for {ops}{did_you_mean(name, layers)}"
             )
         node = layers[name]
-        if found.get(node, int(index)) != int(index):
+        wanted = Wanted(int(index), text in symmetric)
+        if found.get(node, wanted) != wanted:
             raise ConfigError(
                 f"tensors: both inputs of '{name}' ({node.op}) are asked for; one of them can be quantized"
             )
-        found[node] = int(index)
+        found[node] = wanted
     return found
 
 
 def quantize_tensor(
-    graph: Graph, node: Node, index: int, rules: TargetRules, order: Mapping[Node, int]
+    graph: Graph, node: Node, wanted: Wanted, rules: TargetRules, order: Mapping[Node, int]
 ) -> bool:
     """Let `node` read its input through an open quant; False when it does so already.
 
     ConfigError with the reason when the target cannot have it.
     """
+    index = wanted.index
     reason = rules.tensors[node.op](node, index)
     if _carries_bias(node):
         reason = "it adds the bias of a quantized MatMul and is part of that layer"
@@ -59,7 +72,7 @@ def quantize_tensor(
         return False
     if reason is not None:
         raise ConfigError(f"tensors: input {index} of '{node.name}' cannot be quantized: {reason}")
-    read_quant(graph, node, index, _SPEC, order)
+    read_quant(graph, node, index, QuantSpec(DType.I8, symmetric=wanted.symmetric), order)
     return True
 
 
