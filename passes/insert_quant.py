@@ -2,8 +2,8 @@
 
 Nothing is measured here: each quant only says by which spec its value is to be quantized. One value read by
 several layers under one spec gets one quant, placed before the first of them. A layer that could be
-quantized and is not carries the reason in its metadata under `qir.float`; one that was to have INT4 weights
-and has INT8 ones, the reason under `qir.int8_weight`.
+quantized and is not carries the reason in its metadata under `qir.float`; one that was to have narrower
+weights and has INT8 ones, the reason under `qir.int8_weight`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from qir.passes.insertion.selection import (
     check_patterns,
     rule_of,
 )
-from qir.passes.insertion.specs import Choice, Wish, narrow_reason
+from qir.passes.insertion.specs import Choice, Wish, check_weight_bits, narrow_reason
 from qir.passes.insertion.tensors import quantize_tensor, wanted_tensors
 from qir.passes.left_float import FLOAT, note_bodies, note_float
 from qir.passes.rules import OperandRule, OpRule, TargetRules
 
 INT8_WEIGHT = "qir.int8_weight"
-"""Metadata key of a layer whose weight was to be INT4 and is INT8: the reason, a sentence."""
+"""Metadata key of a layer whose weight was to have fewer bits and is INT8: the reason, a sentence."""
 
 QUANTIZED_OPS = frozenset({
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
@@ -55,7 +55,7 @@ class InsertQuant(Pass):
 
     name: ClassVar[str] = "insert-quant"
     bits: Literal[8, 16] = 8
-    weight_bits: Literal[4, 8] = 8
+    weight_bits: Literal[4, 5, 6, 7, 8] = 8
     asymmetric: Choice = "auto"
     per_channel: Choice = "auto"
     ops: tuple[str, ...] = ()
@@ -68,10 +68,11 @@ class InsertQuant(Pass):
     skip_regex: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.bits == 16 and self.weight_bits == 4:
+        if self.bits == 16 and self.weight_bits < 8:
+            narrow = self.weight_bits
             raise ConfigError(
-                "bits=16 does not go with weight-bits=4: no layer has INT16 inputs and INT4 weights; give "
-                "each an insert-quant of its own, with layers=… or ops=…"
+                f"bits=16 does not go with weight-bits={narrow}: no layer has INT16 inputs and INT{narrow} "
+                "weights; give each an insert-quant of its own, with layers=… or ops=…"
             )
 
     def run(self, graph: Graph, context: Context) -> bool:
@@ -96,6 +97,7 @@ class InsertQuant(Pass):
         return note_bodies(graph, rules) or changed
 
     def _check(self, graph: Graph, rules: TargetRules) -> None:
+        check_weight_bits(self.weight_bits, rules)
         check_ops("ops", self.ops, rules)
         check_ops("skip_types", self.skip_types, rules)
         check_patterns("regex", self.regex)
@@ -126,10 +128,10 @@ class InsertQuant(Pass):
         return selection.missed(node) or skip.skipped(node)
 
     def _narrow_weight(self, node: Node, rule: OpRule, context: Context) -> bool:
-        """True when the weight becomes INT4; where it cannot, it becomes INT8 and the node says why."""
+        """True when the weight gets fewer bits; where it cannot, it becomes INT8 and the node says why."""
         if self.weight_bits == 8 or rule.operand("weight") is None:
             return False
-        reason = narrow_reason(node, rule)
+        reason = narrow_reason(node, rule, self.weight_bits)
         if reason is not None:
             node.metadata[INT8_WEIGHT] = reason
             context.rewrites.refused("insert-quant/weight-bits", node.name, reason)

@@ -31,14 +31,15 @@ class OpRule:
     """How one op is quantized.
 
     `refuse` says why a node must stay in float, `refuse_int16` why its input cannot be INT16, and
-    `refuse_int4` why its weight cannot be INT4; the last two are None for an op that never has that form.
+    `refuse_weight_bits(node, bits)` why its weight cannot have so many bits, fewer than 8; the last two are
+    None for an op that never has that form.
     """
 
     op: str
     operands: tuple[OperandRule, ...]
     refuse: Refusal
     refuse_int16: Refusal | None = None
-    refuse_int4: Refusal | None = None
+    refuse_weight_bits: Callable[[Node, int], str | None] | None = None
 
     def operand(self, role: Role) -> OperandRule | None:
         """The first operand in that role, if the op has one."""
@@ -50,10 +51,12 @@ class TargetRules:
     """What a target can quantize: a rule per op, and why it never quantizes other ops (`notes`).
 
     `tensors` has the ops that compute in float but may read an input as integers (tensor quantization):
-    `tensors[op](node, i)` is the reason why input `i` of a node cannot be read so, or None.
+    `tensors[op](node, i)` is the reason why input `i` of a node cannot be read so, or None. `weight_bits` are
+    the widths of weights that any op has.
     """
 
     name: str
     ops: Mapping[str, OpRule]
     notes: Mapping[str, str]
     tensors: Mapping[str, Callable[[Node, int], str | None]] = field(default_factory=dict)
+    weight_bits: tuple[int, ...] = (4, 5, 6, 7, 8)

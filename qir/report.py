@@ -98,7 +98,7 @@ def _layers(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Lay
 def _precision(node: Node) -> str:
     quants = [operand_precision(node, i) for i in (0, 1)]
     bits = [spec_of(quant).qtype.bits for quant in quants if quant is not None]
-    return " x ".join(f"int{b}" for b in (bits if bits[1:] == [4] else bits[:1]))
+    return " x ".join(f"int{b}" for b in (bits if bits[1:] and bits[1] < 8 else bits[:1]))
 
 
 def _float_type(node: Node) -> str:
@@ -115,5 +115,5 @@ def _remarks(node: Node) -> str:
             f"weight scale of {len(channels)} channel(s) widened, so that the int32 bias does not overflow"
         )
     if INT8_WEIGHT in node.metadata:
-        found.append(f"int4 weights were asked for, but {node.metadata[INT8_WEIGHT]}")
+        found.append(f"weights of fewer bits were asked for, but {node.metadata[INT8_WEIGHT]}")
     return "; ".join(found)

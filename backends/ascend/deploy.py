@@ -1,9 +1,10 @@
 """The Ascend deploy graph: int8 weights, int32 bias, AscendQuant before and AscendDequant behind each layer.
 
-INT4 weights are packed in pairs along the input channels. A tensor that only travels as integers is restored
-by AscendAntiQuant. These ops stand in the default domain, as ATC expects; no opset import is added and the
-opset stays. The zero point of the activation is an attribute of AscendQuant only: the compiler folds it into
-bias and padding, so folding it here would fold it twice. Source: the deploy models that AMCT writes.
+INT4 weights are packed in pairs along the input channels, INT6 and INT7 ones stored one in an int8. A tensor
+that only travels as integers is restored by AscendAntiQuant. These ops stand in the default domain, as ATC
+expects; no opset import is added and the opset stays. The zero point of the activation is an attribute of
+AscendQuant only: the compiler folds it into bias and padding, so folding it here would fold it twice.
+Source: the deploy models that AMCT writes.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qir.backends.ascend.rules import channel_axis
+from qir.backends.ascend.rules import RULES, channel_axis
 from qir.backends.integers import Chain, IntegerForm, lower_integers
 from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor
 from qir.ir.dtypes import DType
+from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.types import QuantParams, TensorType
@@ -41,9 +43,19 @@ def destination(params: QuantParams) -> str:
 
 def _store(operand: Operand) -> npt.NDArray[Any]:
     integers = operand.integers()
+    _check_width(operand)
     if operand.params.spec.qtype is not DType.I4:
         return integers
     return pack_int4(integers, channel_axis(operand.reader.op))
+
+
+def _check_width(operand: Operand) -> None:
+    """BackendError for a weight that Ascend does not take in so few bits, however it came about."""
+    bits, node = operand.params.spec.qtype.bits, operand.reader
+    refuse = RULES.ops[node.op].refuse_weight_bits if node.op in RULES.ops else None
+    reason = None if refuse is None or bits >= 8 else refuse(node, bits)
+    if reason is not None:
+        raise BackendError(f"layer '{node.name}' has INT{bits} weights, but {reason}")
 
 
 def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, before: Node) -> Value:

@@ -22,8 +22,7 @@ from qir.runtime.channels import channels_first
 from qir.runtime.weights import quantize
 
 _ACTIVATIONS = {"INT8": DType.I8, "INT16": DType.I16}
-_WEIGHTS = {"INT4": DType.I4, "INT6": DType.I8, "INT7": DType.I8, "INT8": DType.I8}
-_NARROW = {"INT6": 6, "INT7": 7}  # stored as int8
+_WEIGHTS = {"INT4": DType.I4, "INT6": DType.I6, "INT7": DType.I7, "INT8": DType.I8}
 _UNLIKELY = 2.0  # calibration clips weights by a few percent, or not at all
 _log = logging.getLogger(__name__)
 
@@ -72,10 +71,12 @@ def weight_params(node: Node, rule: OpRule, spec: QuantSpec, record: LayerRecord
     assert value.constant is not None, "rules refuse layers whose weight is computed"
     array = value.constant.array
     name = record.wts_type or "INT8"
-    if name == "INT4":
-        reason = f"{node.op} has no such form" if rule.refuse_int4 is None else rule.refuse_int4(node)
+    if name != "INT8":
+        reason: str | None = f"{node.op} has no such form"
+        if rule.refuse_weight_bits is not None:
+            reason = rule.refuse_weight_bits(node, _WEIGHTS[name].bits)
         if reason is not None:
-            raise BackendError(f"wts_type INT4 is not supported by layer '{node.name}': {reason}")
+            raise BackendError(f"wts_type {name} is not supported by layer '{node.name}': {reason}")
     channels, count = spec.channels(array.shape), len(record.scale_w)
     if count not in (1, channels):
         expected = (
@@ -87,7 +88,7 @@ def weight_params(node: Node, rule: OpRule, spec: QuantSpec, record: LayerRecord
     if count < channels:
         spec = replace(spec, axis=None, groups=1)
     params = QuantParams.of(replace(spec, qtype=_WEIGHTS[name]), record.scale_w)
-    if name in _NARROW:
+    if name in ("INT6", "INT7"):
         _check_narrow(node, array, params, name)
     _warn_of_other_weights(node, array, params)
     return params
@@ -109,14 +110,12 @@ def _warn_of_other_weights(node: Node, array: npt.NDArray[Any], params: QuantPar
 
 def _check_narrow(node: Node, array: npt.NDArray[Any], params: QuantParams, name: str) -> None:
     """Six and seven bits are stored in eight, without clipping: the scales must have been made for them."""
-    if node.op != "Conv" or array.ndim != 4:
-        raise BackendError(f"wts_type {name} is for Conv over 2 dimensions only, not for layer '{node.name}'")
-    limit = 1 << (_NARROW[name] - 1)
-    integers = quantize(array, params)
-    if integers.min() < -limit or integers.max() >= limit:
+    low, high = params.spec.qtype.integer_range
+    integers = quantize(array, QuantParams.of(replace(params.spec, qtype=DType.I8), params.scale))
+    if integers.min() < low or integers.max() > high:
         raise BackendError(
             f"scale_w of layer '{node.name}' is too small for wts_type {name}: its integers reach "
-            f"[{integers.min()}, {integers.max()}], beyond [{-limit}, {limit - 1}]"
+            f"[{integers.min()}, {integers.max()}], beyond [{low}, {high}]"
         )
 
 

@@ -2,13 +2,14 @@
 
 Weights are symmetric: per output channel for Conv and ConvTranspose, per tensor for Gemm and MatMul.
 Activations are asymmetric and per tensor, but symmetric for 3-D convolutions. INT8 is the rule; Conv,
-ConvTranspose and Gemm also take INT16 inputs, and all layers INT4 weights. Layers of float32 and of float16
+ConvTranspose and Gemm also take INT16 inputs, all layers INT4 weights, and 2-D convolutions INT6 and INT7
+weights (for Winograd's algorithm), stored one in an int8. Layers of float32 and of float16
 models are quantized alike. The restrictions are AMCT's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from qir.ir.dtypes import DType
 from qir.ir.node import Node, Value
@@ -17,6 +18,7 @@ from qir.ir.types import QuantSpec
 from qir.passes.rules import OperandRule, OpRule, TargetRules
 
 _FLOATS = (DType.F32, DType.F16)
+_WEIGHT_BITS = (4, 6, 7, 8)
 
 
 def _activation(node: Node) -> QuantSpec:
@@ -200,6 +202,24 @@ def _int4(node: Node) -> str | None:
     return f"it has {channels} input channels; Ascend packs INT4 weights in pairs" if channels % 2 else None
 
 
+def _weight_bits(node: Node, bits: int) -> str | None:
+    if bits == 4:
+        return _int4(node)
+    if bits not in _WEIGHT_BITS:
+        return f"Ascend has no INT{bits} weights, only {_names(_WEIGHT_BITS)}"
+    rank = _rank(node.input(1))
+    if bits < 8 and (node.op != "Conv" or rank != 4):
+        return (
+            f"it is a {node.op} with a weight of {rank} dimensions; "
+            f"Ascend takes INT{bits} weights of 2-D convolutions only"
+        )
+    return None
+
+
+def _names(bits: Sequence[int]) -> str:
+    return " and ".join([", ".join(f"INT{b}" for b in bits[:-1]), f"INT{bits[-1]}"])
+
+
 def channel_axis(op: str) -> int:
     """The axis of the input channels in the weight of an op, along which INT4 weights are packed."""
     return 1 if op == "Conv" else 0
@@ -241,10 +261,10 @@ RULES = TargetRules(
     ops={
         rule.op: rule
         for rule in (
-            OpRule("Conv", _THREE, _refuse_conv, _int16_conv, _int4),
-            OpRule("ConvTranspose", _THREE, _refuse_conv_transpose, _int16_conv, _int4),
-            OpRule("Gemm", _THREE, _refuse_gemm, _int16_gemm, _int4),
-            OpRule("MatMul", _MATMUL, _refuse_matmul, refuse_int4=_int4),
+            OpRule("Conv", _THREE, _refuse_conv, _int16_conv, _weight_bits),
+            OpRule("ConvTranspose", _THREE, _refuse_conv_transpose, _int16_conv, _weight_bits),
+            OpRule("Gemm", _THREE, _refuse_gemm, _int16_gemm, _weight_bits),
+            OpRule("MatMul", _MATMUL, _refuse_matmul, refuse_weight_bits=_weight_bits),
             OpRule("AveragePool", (_operand("activation", 0),), _refuse_average_pool),
         )
     },
@@ -261,5 +281,6 @@ RULES = TargetRules(
         "GlobalAveragePool": "Ascend quantizes AveragePool, not global pooling",
     },
     tensors={"MaxPool": _tensor, "Add": _tensor},
+    weight_bits=_WEIGHT_BITS,
 )
 """The rules of the Ascend target."""

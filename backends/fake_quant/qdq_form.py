@@ -11,7 +11,8 @@ An asymmetric int8 activation is written in uint8, 128 higher with a zero point 
 in the type that runtimes on x86 compute with. (ONNX Runtime changes int8 into it, and thereby breaks models
 of opset 21 whose 3-D MatMul has a bias: seen in 1.31.)
 
-INT4 weights are stored one in an int8: the numbers are the same, and any runtime of opset 13 can read them.
+Weights below 8 bits are stored one in an int8: the numbers are the same, and any runtime of opset 13 can
+read them.
 Layers of float16 models compute in float32 between Cast nodes.
 """
 
@@ -40,7 +41,7 @@ PER_CHANNEL_SINCE = 13
 SHORT_SINCE = 21
 """The opset in which QuantizeLinear learned 16-bit integers."""
 _TYPES = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)
-_WEIGHT_TYPES = (*_TYPES, DType.I4)
+_WEIGHT_TYPES = (*_TYPES, DType.I4, DType.I5, DType.I6, DType.I7)
 
 
 def needed_opset(graph: Graph) -> int:
@@ -133,7 +134,7 @@ def _store(operand: Operand) -> npt.NDArray[Any]:
 
 def _factors(graph: Graph, prefix: str, params: QuantParams) -> list[Value]:
     """Scale and zero point: scalars, or vectors along the channel axis."""
-    kind = params.spec.qtype.numpy or np.dtype(np.int8)  # INT4 is stored as int8
+    kind = params.spec.qtype.numpy or np.dtype(np.int8)  # below 8 bits: stored as int8
     scale, zero = params.scale_array(), params.zero_point_array().astype(kind)
     if params.spec.axis is None:
         scale, zero = scale.reshape(()), zero.reshape(())

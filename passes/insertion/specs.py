@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from qir.ir.dtypes import DType
+from qir.ir.errors import ConfigError
 from qir.ir.node import Node
 from qir.ir.types import QuantSpec
-from qir.passes.rules import OperandRule, OpRule
+from qir.passes.rules import OperandRule, OpRule, TargetRules
 
 Choice = Literal["auto", "true", "false"]
 """What the target's rules say, or what the user wants."""
+_NARROW = {4: DType.I4, 5: DType.I5, 6: DType.I6, 7: DType.I7}
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Wish:
     per_channel: Choice
 
     def refused(self, node: Node, rule: OpRule) -> str | None:
-        """Why the layer cannot have it, or None. Weights that cannot be INT4 are no reason: they are INT8."""
+        """Why the layer cannot have it, or None. A weight that cannot be narrow is no reason: it is INT8."""
         return (
             (self._too_wide(node, rule) if self.bits == 16 else None)
             or (self._too_symmetric(node, rule) if self.asymmetric == "true" else None)
@@ -32,14 +34,14 @@ class Wish:
         )
 
     def spec(self, operand: OperandRule, node: Node, *, narrow: bool) -> QuantSpec:
-        """The spec of one operand of a layer that is not refused; `narrow`: the weight is INT4."""
+        """The spec of one operand of a layer that is not refused; `narrow`: with `weight_bits`."""
         spec = operand.spec(node)
         if operand.role == "activation":
             symmetric = spec.symmetric or self.asymmetric == "false"
             return replace(spec, qtype=DType.I16 if self.bits == 16 else spec.qtype, symmetric=symmetric)
         if self.per_channel == "false":
             spec = replace(spec, axis=None, groups=1)
-        return replace(spec, qtype=DType.I4) if operand.role == "weight" and narrow else spec
+        return replace(spec, qtype=_NARROW[self.weight_bits]) if operand.role == "weight" and narrow else spec
 
     def _too_wide(self, node: Node, rule: OpRule) -> str | None:
         if rule.refuse_int16 is None:
@@ -60,6 +62,16 @@ class Wish:
         return f"weight scales per channel were asked for, but {node.op} has one for the whole weight"
 
 
-def narrow_reason(node: Node, rule: OpRule) -> str | None:
-    """Why the layer's weight cannot be INT4, or None."""
-    return f"no INT4 form of {node.op}" if rule.refuse_int4 is None else rule.refuse_int4(node)
+def narrow_reason(node: Node, rule: OpRule, bits: int) -> str | None:
+    """Why the layer's weight cannot have so many bits, fewer than 8, or None."""
+    refuse = rule.refuse_weight_bits
+    return f"there is no INT{bits} form of {node.op}" if refuse is None else refuse(node, bits)
+
+
+def check_weight_bits(bits: int, rules: TargetRules) -> None:
+    """ConfigError when no layer of the target has weights of so many bits."""
+    if bits not in rules.weight_bits:
+        raise ConfigError(
+            f"weight-bits: target '{rules.name}' has no weights of {bits} bits, only of "
+            f"{', '.join(map(str, rules.weight_bits))}"
+        )

@@ -126,7 +126,7 @@ class Quants:
         found = self._model.origins[value]
         assert isinstance(found, QuantParams)
         assert value.constant is not None
-        packs = rule.refuse_int4 is not None and rule.refuse_int4(node) is None
+        packs = rule.refuse_weight_bits is not None and rule.refuse_weight_bits(node, 4) is None
         spec = replace(spec, qtype=found.spec.qtype if packs else DType.I8)  # int8 holds int4
         smallest = np.float32(2 * np.finfo(np.float32).tiny / np.float64(activation.scale[0]))
         scale = np.maximum(found.scale_array(), smallest)

@@ -14,6 +14,9 @@ class DType(enum.Enum):
 
     Types that numpy lacks (bf16, 8-bit floats, sub-byte types) are *opaque*: their constants are kept as the
     raw little-endian bytes that ONNX defines, packed low nibble first below one byte.
+
+    i5, i6 and i7 exist as types of quantization only: no tensor has them as elements, and what is quantized
+    to them is stored one in an int8.
     """
 
     F32 = "f32"
@@ -44,6 +47,9 @@ class DType(enum.Enum):
     U4 = "u4"
     I2 = "i2"
     U2 = "u2"
+    I5 = "i5"
+    I6 = "i6"
+    I7 = "i7"
 
     @property
     def bits(self) -> int:
@@ -64,6 +70,11 @@ class DType(enum.Enum):
     def is_integer(self) -> bool:
         """True for signed and unsigned integers of any width (not bool)."""
         return self.value[0] in "iu"
+
+    @property
+    def is_element(self) -> bool:
+        """False for types that only quantizations name: i5, i6, i7."""
+        return self not in _QUANTIZED_ONLY
 
     @property
     def integer_range(self) -> tuple[int, int]:
@@ -119,4 +130,5 @@ _OPAQUE_BITS = {
     DType.I2: 2,
     DType.U2: 2,
 }
-_BITS = {**{d: n.itemsize * 8 for d, n in _NUMPY.items()}, **_OPAQUE_BITS, DType.STR: 0}
+_QUANTIZED_ONLY = {DType.I5: 5, DType.I6: 6, DType.I7: 7}
+_BITS = {**{d: n.itemsize * 8 for d, n in _NUMPY.items()}, **_OPAQUE_BITS, **_QUANTIZED_ONLY, DType.STR: 0}

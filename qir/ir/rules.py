@@ -36,15 +36,23 @@ def type_problems(kind: object, nested: bool = False) -> Iterator[str]:
     elif isinstance(kind, MapType):
         if not isinstance(kind.key, DType):
             yield f"the key of a map is a DType, not {kind.key!r}"
+        elif not kind.key.is_element:
+            yield _no_element(kind.key)
         yield from type_problems(kind.value, nested=True)
     elif not isinstance(kind, (TensorType, SparseTensorType)):
         yield f"a type is one of the classes of qir.ir.types, not {kind!r}"
     elif kind.dtype is not None and not isinstance(kind.dtype, DType):
         yield f"an element type is a DType or None, not {kind.dtype!r}"
+    elif kind.dtype is not None and not kind.dtype.is_element:
+        yield _no_element(kind.dtype)
     elif kind.shape is not None and not (isinstance(kind.shape, tuple) and all(map(_is_dim, kind.shape))):
         yield f"a shape is a tuple of numbers from 0 on, symbols and None (or None), not {kind.shape!r}"
     elif nested and isinstance(kind, TensorType) and kind.quant is not None:
         yield "only the result of qir.quant is quantized, not the elements of a sequence, optional or map"
+
+
+def _no_element(dtype: DType) -> str:
+    return f"{dtype.value} is a type of quantization (stored in i8), not of the elements of a tensor"
 
 
 def _is_dim(dim: Dim) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,18 +12,20 @@ from nets import Net, finished, many_layers, run, samples
 
 from qir.backends.ascend import deploy
 from qir.backends.ascend.record import print_record, records
+from qir.backends.ascend.record_in import apply
 from qir.backends.ascend.record_reader import parse_record
 from qir.backends.ascend.rules import RULES
 from qir.backends.fake_quant import lower
 from qir.backends.targets import target_named
 from qir.frontends.onnx import read_model
-from qir.ir.errors import ConfigError
+from qir.ir.dtypes import DType
+from qir.ir.errors import BackendError, ConfigError
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
 from qir.ir.types import QuantParams, spec_of
 from qir.ir.verify import verify
 from qir.passes.calibrate import Calibrate
-from qir.passes.context import Context
+from qir.passes.context import Context, RewriteLog
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.report import report_layers
@@ -97,7 +100,65 @@ def test_int4_weights_are_packed_along_the_input_channels() -> None:
     layers = {layer.name: layer for layer in report_layers(graph, {})}
     assert (layers["left"].precision, layers["left"].reason) == ("int8 x int4", "")
     assert layers["up"].precision == "int8"
-    assert layers["up"].reason.startswith("int4 weights were asked for, but it has 2 groups")
+    assert layers["up"].reason.startswith("weights of fewer bits were asked for, but it has 2 groups")
+
+
+def with_weights(kind: DType, *names: str) -> Graph:
+    """Many layers, quantized; the weights of those with these names are closed in another type."""
+    graph = many_layers().graph
+    context = Context(rules=RULES, data=open_data(samples(4), graph))
+    InsertQuant().run(graph, context)
+    for name in names:
+        value = graph.node(name).inputs[1]
+        value.type = value.tensor.with_quant(replace(value.tensor.quant, qtype=kind))
+    PassManager("quantize-weights,calibrate{method=min-max},quantize-bias").run(graph, context)
+    return graph
+
+
+@pytest.mark.parametrize(("kind", "largest"), [(DType.I6, 32), (DType.I7, 64)])
+def test_six_and_seven_bit_weights_are_stored_in_eight(kind: DType, largest: int) -> None:
+    graph = with_weights(kind, "stem", "left")
+    lowered, fake, portable = deploy.lower(graph), lower(graph, "ascend"), lower(graph, "qdq")
+    verify(lowered)
+    for name in ("stem", "left"):
+        stored = lowered.value(f"{name}.w").constant.array
+        assert stored.dtype == np.int8
+        assert largest - 1 <= np.abs(stored.astype(int)).max() <= largest
+        assert np.array_equal(stored, fake.value(f"{name}.w").constant.array)
+        assert np.array_equal(stored, portable.value(f"{name}.w").constant.array)
+        assert records(graph)[name].wts_type == kind.value.replace("i", "INT")
+    layers = {layer.name: layer.precision for layer in report_layers(graph, {})}
+    assert (layers["stem"], layers["right"]) == (f"int8 x int{kind.bits}", "int8")
+    expected = run(fake, samples())
+    assert np.median(np.abs(run(portable, samples()) - expected)) < 1e-5 * np.ptp(expected)
+    again = many_layers().graph
+    apply(again, parse_record(print_record(records(graph))), RewriteLog())
+    assert records(again) == records(graph)
+    assert np.array_equal(run(lower(again, "ascend"), samples()), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "sentence"),
+    [
+        (DType.I5, "left", "layer 'left' has INT5 weights, but Ascend has no INT5 weights, only INT4"),
+        (DType.I6, "fc", "layer 'fc' has INT6 weights, but it is a Gemm with a weight of 2 dimensions"),
+        (DType.I4, "right", "layer 'right' has INT4 weights, but it has 2 groups"),
+    ],
+)
+def test_widths_that_the_hardware_does_not_have(kind: DType, name: str, sentence: str) -> None:
+    graph = with_weights(kind, name)
+    with pytest.raises(BackendError, match=sentence):
+        deploy.lower(graph)
+    assert np.abs(lower(graph, "qdq").value(f"{name}.w").constant.array).max() <= 1 << (kind.bits - 1)
+
+
+def test_narrow_weights_by_insert_quant() -> None:
+    graph = finished(many_layers().graph, InsertQuant(weight_bits=6))
+    assert [r.wts_type for r in records(graph).values()] == ["INT6"] * 3 + ["INT8", None, "INT8", "INT8"]
+    layers = {layer.name: layer.reason for layer in report_layers(graph, {})}
+    assert layers["fc"].startswith("weights of fewer bits were asked for, but it is a Gemm")
+    with pytest.raises(ConfigError, match="target 'ascend' has no weights of 5 bits, only of 4, 6, 7, 8"):
+        finished(many_layers().graph, InsertQuant(weight_bits=5))
 
 
 def test_int4_of_a_transposed_convolution() -> None:

@@ -203,9 +203,7 @@ def test_six_and_seven_bit_weights_are_stored_in_eight(wts_type: str, largest: i
     for scales in ((1 / (largest + 1), 1.0), (1.0, 1 / (largest + 2))):
         with pytest.raises(BackendError, match=f"scale_w of layer 'c' is too small for wts_type {wts_type}"):
             apply_record(net.graph, record(*scales))
-    with pytest.raises(
-        BackendError, match=rf"wts_type {wts_type} is for Conv over 2 dimensions only, .* 'fc'"
-    ):
+    with pytest.raises(BackendError, match=f"wts_type {wts_type} is not supported .* 'fc': it is a Gemm"):
         own({"fc": replace(ORIGINAL["fc"], wts_type=wts_type)})
 
 

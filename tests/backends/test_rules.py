@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -128,9 +129,32 @@ def test_other_precisions(
     int4: str | None,
 ) -> None:
     node, rule = node_of(op, weight, **attributes), RULES.ops[op]
-    for refuse, reason in ((rule.refuse_int16, int16), (rule.refuse_int4, int4)):
+    narrow = rule.refuse_weight_bits
+    refuse_int4 = None if narrow is None else partial(narrow, bits=4)
+    for refuse, reason in ((rule.refuse_int16, int16), (refuse_int4, int4)):
         found = "never" if refuse is None else refuse(node)
         assert found == reason if found is None or reason is None else reason in found
+
+
+@pytest.mark.parametrize(
+    ("op", "weight", "reason"),
+    [
+        ("Conv", (6, 4, 3, 3), None),
+        ("Conv", (6, 1, 3, 3), None),
+        ("Conv", (6, 4, 3), "it is a Conv with a weight of 3 dimensions; Ascend takes INT{} "),
+        ("ConvTranspose", (4, 6, 3, 3), "it is a ConvTranspose with "),
+        ("MatMul", (4, 6), "it is a MatMul with "),
+    ],
+)
+@pytest.mark.parametrize("bits", [6, 7])
+def test_six_and_seven_bits(op: str, weight: tuple[int, ...], reason: str | None, bits: int) -> None:
+    rule = RULES.ops[op]
+    assert rule.refuse_weight_bits is not None
+    found = rule.refuse_weight_bits(node_of(op, weight), bits)
+    assert found is None if reason is None else (found or "").startswith(reason.format(bits))
+    assert rule.refuse_weight_bits(node_of(op, weight), 8) is None
+    five = rule.refuse_weight_bits(node_of(op, weight), 5)
+    assert five == "Ascend has no INT5 weights, only INT4, INT6, INT7 and INT8"
 
 
 def test_tensors() -> None:

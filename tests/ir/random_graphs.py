@@ -31,7 +31,7 @@ NAMES = st.one_of(
     st.text(st.characters(exclude_categories=()), min_size=1, max_size=6),
 )
 FLOATS = st.floats(width=32).map(lambda x: math.nan if math.isnan(x) else x)
-DTYPES = st.sampled_from(list(DType))
+DTYPES = st.sampled_from([dtype for dtype in DType if dtype.is_element])
 DIMS = st.one_of(st.integers(0, 5), st.none(), ANY_TEXT)
 TENSOR_TYPES = st.builds(TensorType, st.none() | DTYPES, st.none() | st.lists(DIMS, max_size=4).map(tuple))
 TYPES: st.SearchStrategy[Type] = st.recursive(
@@ -84,7 +84,8 @@ def quants(draw: st.DrawFn, channels: int) -> QuantSpec | QuantParams:
         spec = QuantSpec(draw(st.sampled_from([DType.F16, DType.F32])))
         return spec if draw(st.booleans()) else QuantParams(spec)
     symmetric, axis = draw(st.booleans()), draw(st.sampled_from([None, 1]))
-    spec = QuantSpec(draw(st.sampled_from([DType.I4, DType.I8, DType.U8, DType.I16])), symmetric, axis)
+    qtype = draw(st.sampled_from([DType.I4, DType.I6, DType.I8, DType.U8, DType.I16]))
+    spec = QuantSpec(qtype, symmetric, axis)
     if draw(st.booleans()):
         return spec
     count = spec.channels((1, channels))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from qir.ir.dtypes import DType
+from qir.ir.errors import VerifyError
 from qir.ir.graph import Graph
 from qir.ir.parser import parse_graph
+from qir.ir.printer import print_graph
 from qir.ir.quants import (
     bias_add,
     bias_add_candidate,
@@ -17,7 +19,8 @@ from qir.ir.quants import (
     quantized_layers,
     unquantized,
 )
-from qir.ir.types import QuantSpec
+from qir.ir.types import QuantSpec, spec_of
+from qir.ir.verify import verify
 
 NET = """graph @n(%x: f32[2,3]) {
   %w = const #00 : f32[3,4]
@@ -102,3 +105,23 @@ def test_what_is_no_bias_add(edit: tuple[str, str], candidate: bool) -> None:
     graph = net(edit)
     assert bias_add(graph.node("m")) is None
     assert bias_add_candidate(graph.node("m")) is (graph.node("y") if candidate else None)
+
+
+@pytest.mark.parametrize("bits", [5, 6, 7])
+def test_widths_that_only_quantization_knows(bits: int) -> None:
+    text = f"""graph @net(%x: f32[2]) {{
+  %q = qir.quant(%x) : f32[2]!i{bits}<scale=0.5 zero=0>
+  return %q
+}}
+"""
+    graph = parse_graph(text)
+    verify(graph)
+    assert print_graph(graph) == text
+    assert spec_of(graph.value("q").tensor.quant).qtype.integer_range == (
+        -(1 << bits - 1),
+        (1 << bits - 1) - 1,
+    )
+    for kind in (f"i{bits}[2]", f"sparse(i{bits}[2])", f"seq(i{bits}[2])", f"map(i{bits}, f32[2])"):
+        graph = parse_graph(f"graph @net(%x: {kind}) {{\n  return %x\n}}\n")
+        with pytest.raises(VerifyError, match=f"i{bits} is a type of quantization"):
+            verify(graph)
