@@ -74,7 +74,7 @@ class ArrayData(CalibrationData):
                 array = next(streams[value.name])
                 check_shape(value, array.shape, where)
                 feeds[value.name] = for_onnxruntime(array)
-            yield Unit(where, feeds)
+            yield Unit(i, where, feeds)
 
     def _blocks(self, name: str) -> Iterator[Array]:
         column, (rows, keep_axis) = self._columns[name], self._layouts[name]

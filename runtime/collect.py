@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -12,6 +13,7 @@ from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant, unquantized
+from qir.runtime.measured import Measured, Problem
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Session, aligned_copy
@@ -21,10 +23,22 @@ from qir.runtime.workers import cores, ordered_map
 
 logger = logging.getLogger(__name__)
 
-Statistics = dict[str, TensorStatistics]
-
 _TAPPED_BYTES = 256 << 20
 """Tapped tensors that all workers together may hold at a time; one unit at a time is always possible."""
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What to measure in a graph: values (a quant's result stands for the float value behind it).
+
+    Values named in `optional` may be other than finite floats, and then have a problem in place of
+    statistics; for all others that is an error. `layers` are those to leave in float as a cure, by value.
+    """
+
+    graph: Graph
+    values: tuple[Value, ...]
+    optional: frozenset[str] = frozenset()
+    layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def collect_statistics(
@@ -33,8 +47,15 @@ def collect_statistics(
     data: CalibrationData,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> Statistics:
-    """The statistics of `values` over all of `data`, by value name.
+) -> dict[str, TensorStatistics]:
+    """The statistics of `values` over all of `data`, by value name; see `collect`."""
+    return collect(Taps(graph, tuple(values)), data, progress, workers).tensors
+
+
+def collect(
+    taps: Taps, data: CalibrationData, progress: Progress | None = None, workers: int | None = None
+) -> Measured:
+    """What one run over all of `data` tells of the tapped values.
 
     The graph runs unit by unit in one session without threads of its own, several units at a time
     (`workers`: at most so many, by default one per core). Which worker takes which unit does not show:
@@ -43,9 +64,9 @@ def collect_statistics(
     sample and its first tensor in running order, for values that are no float tensors, and for data that do
     not fit.
     """
-    if not values:
-        return {}
-    collector = _Collector(graph, values)
+    if not taps.values:
+        return Measured(())
+    collector = Collector(taps)
     display = SILENT if progress is None else progress
     units = data.units(collector.run)
     first = next(units)
@@ -57,51 +78,72 @@ def collect_statistics(
         logger.debug("calibration taps %d bytes a unit; %d workers", tapped, count)
         for _ in ordered_map(collector.measure, units, count, collector.stop):
             task.advance()
-    statistics = collector.statistics()
+    measured = collector.gathered()
     del collector
     return_freed_memory()
-    return statistics
+    return measured
 
 
-class _Collector:
+class Collector:
     """A session with taps, and one set of statistics per worker."""
 
-    def __init__(self, graph: Graph, values: Sequence[Value]) -> None:
-        self._sources = _in_running_order(graph, values)
-        self._session = Session(graph, taps=tuple(self._sources), threads=1)
-        self._states: list[Statistics] = []
-        self._idle: SimpleQueue[Statistics] = SimpleQueue()
+    def __init__(self, taps: Taps) -> None:
+        self._taps = taps
+        self._sources = _in_running_order(taps.graph, taps.values)
+        self._session = Session(taps.graph, taps=tuple(self._sources), threads=1)
+        self._states: list[Measured] = []
+        self._idle: SimpleQueue[Measured] = SimpleQueue()
         self.stop = self._session.stop
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs of the graph for one feed."""
         return self._session.run({n: aligned_copy(a) for n, a in feeds.items()}, self._session.outputs)
 
+    def fresh(self) -> Measured:
+        """Nothing measured so far."""
+        return Measured(self._sources)
+
     def measure(self, unit: Unit) -> int:
         """Run one unit and take its tensors in; returns their bytes."""
         try:
             state = self._idle.get_nowait()
         except Empty:
-            state = {name: TensorStatistics() for name in self._sources}
+            state = self.fresh()
             self._states.append(state)
-        tensors = self._session.run({n: aligned_copy(a) for n, a in unit.feeds.items()}, tuple(self._sources))
-        size = sum(array.nbytes for array in tensors.values())
-        for name, source in self._sources.items():
-            array = tensors.pop(name)  # given back to the session's memory as soon as it is measured
-            if array.dtype.kind != "f":
-                raise CalibrationError(_not_float(source, array.dtype.name))
-            try:
-                state[name].update(array)
-            except CalibrationError as error:
-                raise CalibrationError(_not_finite(source, unit, str(error))) from error
+        size = self.measure_into(state, unit)
         self._idle.put(state)
         return size
 
-    def statistics(self) -> Statistics:
+    def measure_into(self, state: Measured, unit: Unit) -> int:
+        """Run one unit and let `state`, which no other thread uses, take its tensors in; their bytes."""
+        tensors = self._session.run({n: aligned_copy(a) for n, a in unit.feeds.items()}, tuple(self._sources))
+        size = sum(array.nbytes for array in tensors.values())
+        for name in self._sources:
+            # The tensor is given back to the session's memory as soon as it is measured.
+            self._take(state, name, tensors.pop(name), unit)
+        return size
+
+    def _take(self, state: Measured, name: str, array: Array, unit: Unit) -> None:
+        if name in state.problems:
+            return
+        try:
+            if array.dtype.kind != "f":
+                raise CalibrationError(_not_float(self._sources[name], array.dtype.name))
+            try:
+                state.tensors[name].update(array, sample=unit.index)
+            except CalibrationError as error:
+                message = _not_finite(self._sources[name], unit, str(error), self._taps.layers.get(name))
+                raise CalibrationError(message) from error
+        except CalibrationError as error:
+            if name not in self._taps.optional:
+                raise
+            state.note(name, Problem(unit.index, str(error)))
+
+    def gathered(self) -> Measured:
         """All that the workers have gathered."""
         merged, *others = self._states
         for other in others:
-            merged = {name: TensorStatistics.merge(merged[name], other[name]) for name in self._sources}
+            merged = Measured.merge(merged, other)
         return merged
 
 
@@ -131,14 +173,14 @@ def _not_float(source: Value, dtype: str) -> str:
     )
 
 
-def _not_finite(source: Value, unit: Unit, problem: str) -> str:
+def _not_finite(source: Value, unit: Unit, problem: str, layers: Sequence[str] | None) -> str:
     for name, array in unit.feeds.items():
         bad = 0 if array.dtype.kind != "f" else array.size - int(np.count_nonzero(np.isfinite(array)))
         if bad:
             feed = f"input '{name}' holds {bad} of {array.size}"
             effect = "" if source.name == name else f" (noticed in {_described(source).rstrip(',')})"
             return f"{unit.where}: {feed} values that are NaN or infinite{effect}; repair or drop the sample"
-    readers = ", ".join(f"'{name}'" for name in _layers_reading(source))
+    readers = ", ".join(f"'{name}'" for name in (_layers_reading(source) if layers is None else layers))
     cure = f"leave what reads it in float ({readers})" if readers else "leave what reads it in float"
     return (
         f"{unit.where}: {_described(source)} is not finite though the inputs are: {problem}; {cure}, "

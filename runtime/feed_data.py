@@ -63,7 +63,7 @@ class FeedData(CalibrationData):
             for row in range(rows):
                 part = f" (row {row} of feed {number})" if rows > 1 else ""
                 cut = {n: a[row : row + 1] if n in names else a for n, a in feed.items()}
-                yield Unit(f"sample {count}{part}", cut)
+                yield Unit(count, f"sample {count}{part}", cut)
                 count += 1
         if count == 0:
             raise CalibrationError(f"{self._where}: there are no samples; calibration needs at least one")

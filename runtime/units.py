@@ -23,8 +23,9 @@ Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class Unit:
-    """The feed of one run. `where` names it to the user by its place in the stream, as in "sample 17"."""
+    """The feed of one run, the `index`-th from 0 on; `where` names it to the user, as in "sample 17"."""
 
+    index: int
     where: str
     feeds: dict[str, Array]
 

@@ -15,6 +15,7 @@ from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
 from qir.ir.types import QuantSpec, TensorType, tensor
 from qir.runtime import collect as collect_module
+from qir.runtime import measured as measured_module
 from qir.runtime.collect import collect_statistics
 from qir.runtime.data import open_data
 from qir.runtime.progress import SilentTask
@@ -39,7 +40,7 @@ def test_statistics_are_those_of_the_tensors() -> None:
     for i in range(40):
         tensors = session.run({"x": X[i : i + 1]})
         for name, array in {"x": X[i], "c1": tensors["c1"], "r": tensors["r"]}.items():
-            expected[name].update(array)
+            expected[name].update(array, sample=i)
     assert found == expected
     assert found["x"].count == X.size
     assert found["x"].maximum == X.max()
@@ -204,7 +205,7 @@ def test_statistics_are_per_worker_not_per_sample(monkeypatch: pytest.MonkeyPatc
             made.append(self)
             super().__init__()
 
-    monkeypatch.setattr(collect_module, "TensorStatistics", Counted)
+    monkeypatch.setattr(measured_module, "TensorStatistics", Counted)
     collected({"x": X}, graph, ["r"], workers=2)
     assert len(made) <= 2
 
@@ -223,3 +224,21 @@ def test_workers_are_bounded_by_the_memory_of_their_taps(monkeypatch: pytest.Mon
         monkeypatch.setattr(collect_module, "_TAPPED_BYTES", limit)
         collected({"x": X}, graph, ["r", "x"], workers=4)
     assert used == [1, 2, 4]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_optional_value_that_is_not_finite_is_a_problem_of_its_own(workers: int) -> None:
+    graph, x = log_net(), np.ones((20, 4), np.float32)
+    x[[7, 4, 12], 1] = 0
+    values = (graph.value("a"), graph.value("b"))
+    data = open_data([{"x": x[i : i + 2]} for i in range(0, 20, 2)], graph)
+    taps = collect_module.Taps(graph, values, frozenset({"b"}), {"b": ("fc7",)})
+    measured = collect_module.collect(taps, data, workers=workers)
+    assert list(measured.tensors) == ["a"]
+    assert measured.tensors["a"].sample_ranges[0].tolist() == list(range(20))
+    problem = measured.problems["b"]
+    assert problem.unit == 4
+    assert problem.message.startswith("sample 4 (row 0 of feed 2): tensor 'b', made by node 'second' (Log),")
+    assert "leave what reads it in float ('fc7')" in problem.message
+    with pytest.raises(CalibrationError, match=r"sample 4 .*'b'"):
+        collect_module.collect(collect_module.Taps(graph, values, frozenset({"a"})), data, workers=workers)
