@@ -66,7 +66,7 @@ class Session:
         options.log_severity_level = _SILENT
         options.inter_op_num_threads = 1
         options.intra_op_num_threads = threads or 0
-        options.enable_cpu_mem_arena = arena
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
         options.add_session_config_entry(*EXACT_INT8)
         levels = ort.GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL

@@ -26,7 +26,7 @@ def clone_graph(graph: Graph, parent: Graph | None, made: dict[Value, Value]) ->
         made[value] = copy.add_constant(value.name, value.constant, value.type)
     pairs = [(node, _clone_node(node, copy, made)) for node in graph.nodes]
     for node, fresh in pairs:  # edges last: a graph whose order is broken can be copied too
-        fresh.attributes = {k: _clone_attribute(a, copy, made) for k, a in node.attributes.items()}
+        fresh.attributes = {k: clone_attribute(a, copy, made) for k, a in node.attributes.items()}
         for i, item in enumerate(node.inputs):
             fresh.set_input(i, None if item is None else made.get(item, item))
     for value in graph.outputs:
@@ -50,7 +50,8 @@ def _clone_node(node: Node, copy: Graph, made: dict[Value, Value]) -> Node:
     return fresh
 
 
-def _clone_attribute(item: Attribute, parent: Graph, made: dict[Value, Value]) -> Attribute:
+def clone_attribute(item: Attribute, parent: Graph, made: dict[Value, Value]) -> Attribute:
+    """An attribute for a node of `parent`, with copies of the graphs in it; `made` as in `clone_graph`."""
     graphs = attribute_graphs(item)
     if not graphs:
         return item

@@ -13,10 +13,17 @@ from qir.ir.graph import Graph
 from qir.ir.node import Attribute, Node, Value
 from qir.ir.types import TensorType
 
-_ONNX_TYPES = {DType.F32: 1, DType.I8: 3, DType.I16: 5, DType.I32: 6, DType.F16: 10, DType.F64: 11}
+_ONNX_TYPES = {
+    DType.F32: 1, DType.I8: 3, DType.I16: 5, DType.I32: 6, DType.BOOL: 9, DType.F16: 10, DType.F64: 11,
+}  # fmt: skip
 _NEW_CLIP = _NEW_ROUND = 11
 _HALF_EVEN = np.float32(1.5 * 2**23)
 """Adding and taking it away rounds |x| < 2^22 half to even in float32: opsets before 11 have no Round."""
+
+
+def onnx_type(dtype: DType) -> int:
+    """The number by which the attribute `to` of a Cast calls a type."""
+    return _ONNX_TYPES[dtype]
 
 
 class Builder:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ from qir.runtime.channels import channels_back, channels_first
 from qir.runtime.deploy.fields import describe
 from qir.runtime.deploy.layers import IntegerLayer
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer[Any]]
 EXACT_FLOAT64 = 2**53
 SPLIT_INPUT = 256
 """The base into which wide inputs are split."""
@@ -102,13 +103,13 @@ def plan_layer(layer: IntegerLayer) -> Plan:
 
 
 def _centred_weight(layer: IntegerLayer) -> Integers:
-    """Weights less their zero point."""
+    """Weights less their zero point, in as few bytes as hold them: a model has millions."""
     assert layer.weight is not None
-    weight, spec = layer.weight.astype(np.int64), layer.weight_spec
+    weight, spec = layer.weight, layer.weight_spec
     offset = layer.dequants[0].params.weight_offset
     if not offset.any():
         return weight
-    rows = channels_first(weight, spec) - offset.reshape(-1, 1)
+    rows = channels_first(weight.astype(np.int16), spec) - offset.astype(np.int16).reshape(-1, 1)
     return channels_back(rows, weight.shape, spec)
 
 
@@ -139,7 +140,8 @@ def _split_bias(layer: IntegerLayer, rows: Integers, bounds: Integers) -> Intege
 
 def _split(weight: Integers, base: int) -> tuple[Integers, ...]:
     """Digits from -base/2 to base/2 (base 2: signed bits), lowest first: weight = sum of base^i * digit i."""
-    digits = []
+    digits: list[Integers] = []
+    weight = weight.astype(np.int16)  # halves of the base are added, which may leave int8
     if base == 2:
         sign, rest = np.sign(weight), np.abs(weight)
         while rest.any():

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qir.ir.graph import Graph
-from qir.runtime.deploy.layers import IntegerLayer, read_layers
+from qir.runtime.deploy.layers import DeployGraph, read_layers
 from qir.runtime.deploy.lowering import Lowered, lower
 from qir.runtime.deploy.packed import unpack_weights
 from qir.runtime.deploy.self_test import check_arithmetic
-from qir.runtime.deploy.session import DeployLayer, check_overflow, public_layer
+from qir.runtime.deploy.session import check_overflow
 from qir.runtime.session import Feeds, Session
 from qir.runtime.units import Array
 
@@ -39,18 +39,10 @@ class DeployRunner:
         self.outputs = tuple(dict.fromkeys(v.name for v in graph.outputs))
         check_arithmetic()
         self._graph = graph.clone()
-        self._found = read_layers(self._graph)
+        self._found = read_layers(self._graph)  # errors of the graph come now
         self._taps, self._threads, self._optimize, self._arena = tuple(taps), threads, optimize, arena
         self._opened: _Opened | None = None
         self._lock = threading.Lock()
-
-    def open(self, example: Feeds) -> tuple[DeployLayer, ...]:
-        """The layers that run in integers, in running order; `example` is a feed to come."""
-        return tuple(public_layer(each) for each in self._open(example).lowered.layers)
-
-    def parameters(self, example: Feeds) -> tuple[IntegerLayer, ...]:
-        """The same layers as they are stored, their weights unpacked."""
-        return tuple(each.layer for each in self._open(example).lowered.layers)
 
     def run(self, feeds: Feeds, names: Sequence[str] | None = None) -> dict[str, Array]:
         """The outputs, or the outputs and taps called `names`, for one set of inputs."""
@@ -66,8 +58,7 @@ class DeployRunner:
         with self._lock:
             if self._opened is None:
                 sums = [layer.last.output.name for layer in self._found.layers]
-                layers = unpack_weights(_sized(self._graph, example), self._found.layers)
-                lowered = lower(self._graph, replace(self._found, layers=layers))
+                lowered = _lowered(self._graph, self._found, example)
                 fetched = _fetched(lowered, sums, self._taps)
                 session = Session(
                     lowered.graph,
@@ -101,6 +92,19 @@ class _Opened:
             each.accumulator: each.sums(results) for each in self._split if each.accumulator in results
         }
         return {name: results[source] for name, source in held.items()}
+
+
+def lower_for(graph: Graph, example: Feeds) -> Lowered:
+    """A deploy graph (left as it is) on floats, for feeds like `example`; errors as of `DeploySession`."""
+    check_arithmetic()
+    copy = graph.clone()
+    return _lowered(copy, read_layers(copy), example)
+
+
+def _lowered(graph: Graph, found: DeployGraph, example: Feeds) -> Lowered:
+    """Lowers `graph` in place."""
+    layers = unpack_weights(_sized(graph, example), found.layers)
+    return lower(graph, replace(found, layers=layers))
 
 
 def _accumulators(lowered: Lowered, sums: Sequence[str]) -> dict[str, str]:
