@@ -1,55 +1,106 @@
-"""Closes the quants of weights: ARQ, the min-max scale per channel (or per tensor) of the weight itself.
+"""Closes the quants of weights: scales per channel (or per tensor), chosen from the weight itself.
 
-For every open quant that reads a floating-point constant: bound = max |w| of the channel, scale = bound /
-qmax, or bound / -qmin where the largest magnitude is negative; an all-zero channel gets scale 1. Source:
-AMCT's arq_quantize, see `qir.runtime.weights.arq`. Biases are int32 and wait for `quantize-bias`.
+For every open quant that reads a floating-point constant, by one of these methods:
+
+    arq   bound = max |w| of the channel, scale = bound / qmax, or bound / -qmin where the largest magnitude
+          is negative; an all-zero channel gets scale 1. Source: AMCT's arq_quantize
+    mse   the least squared error of the rounded weights, never above that of arq
+    kl    the least divergence of the clipped histogram. Source: the weight scale of AMCT's AdaRound
+
+`start`, `end` and `step` are options of mse, `candidates` of kl, see `qir.runtime.weights`. `ops`, `layers`
+and `regex` narrow it down to the weights of some layers; another quantize-weights behind closes the others.
+Biases are int32 and wait for `quantize-bias`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from qir.ir.dtypes import DType
-from qir.ir.errors import PassError, QirError
+from qir.ir.errors import ConfigError, PassError, QirError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant
 from qir.ir.types import QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.insertion.selection import Selection, check_layers, check_ops, check_patterns
 from qir.passes.left_float import leave_in_float
+from qir.passes.selected_quants import selected_quant
 from qir.runtime.scales import NO_SCALE, is_lost
-from qir.runtime.weights import arq
+from qir.runtime.weights import Arq, Kl, Mse, WeightMethod
+
+_METHODS: Mapping[str, type[Arq | Mse | Kl]] = MappingProxyType({"arq": Arq, "mse": Mse, "kl": Kl})
 
 
 @dataclass(frozen=True)
 class QuantizeWeights(Pass):
-    """Choose the scales of weights from the weights themselves (ARQ)."""
+    """Choose the scales of weights from the weights themselves, by range (arq), error (mse) or kl."""
 
     name: ClassVar[str] = "quantize-weights"
+    method: Literal["arq", "mse", "kl"] = "arq"
+    start: float | None = None
+    end: float | None = None
+    step: float | None = None
+    candidates: int | None = None
+    ops: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    regex: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.weight_method()  # refuses options that the method does not have, and values out of range
 
     def run(self, graph: Graph, context: Context) -> bool:
         """Close every open weight quant; PassError names a weight that is not finite.
 
         Layers whose weights are too small for any scale go back to float.
         """
-        changed = False
+        method, changed = self.weight_method(), False
+        selection = self._selection(graph, context)
         for node in graph.nodes:
             spec = None if node.graph is None else open_weight_spec(node)
-            if spec is None:
+            quant = None if spec is None else selected_quant(graph, node, selection)
+            if spec is None or quant is None:
                 continue
             changed = True
-            if close_weight(node, spec):
-                context.rewrites.applied(self.name, node.name)
+            if close_weight(quant, spec, method):
+                context.rewrites.applied(self.name, quant.name)
                 continue
-            reason = f"its weights '{_source(node).name}' are too small: {NO_SCALE}"
-            for layer, _ in node.output.uses:
+            reason = f"its weights '{_source(quant).name}' are too small: {NO_SCALE}"
+            for layer, _ in quant.output.uses:
                 leave_in_float(layer, reason)
                 context.rewrites.refused(self.name, layer.name, reason)
         return changed
+
+    def weight_method(self) -> WeightMethod:
+        """The method with its options; ConfigError for one that another method has."""
+        kind = _METHODS[self.method]
+        own = [field.name for field in fields(kind)]
+        options = ("start", "end", "step", "candidates")
+        given = {name: getattr(self, name) for name in options if getattr(self, name) is not None}
+        foreign = next((name for name in given if name not in own), None)
+        if foreign is not None:
+            has = f"its options are {', '.join(own)}" if own else "it has no options"
+            raise ConfigError(f"{foreign}: method {self.method} has no such option; {has}")
+        return kind(**given)
+
+    def _selection(self, graph: Graph, context: Context) -> Selection:
+        selection = Selection(self.ops, self.layers, self.regex)
+        if self.ops or self.layers:
+            if context.rules is None:
+                raise PassError(
+                    "quantize-weights needs the rules of a target to select layers: pass --target "
+                    "(or Context.rules)"
+                )
+            check_ops("ops", self.ops, context.rules)
+            check_layers("layers", self.layers, graph, context.rules)
+        check_patterns("regex", self.regex)
+        return selection
 
 
 def open_weight_spec(node: Node) -> QuantSpec | None:
@@ -60,12 +111,12 @@ def open_weight_spec(node: Node) -> QuantSpec | None:
     return quant if isinstance(quant, QuantSpec) and quant.qtype is not DType.I32 else None
 
 
-def close_weight(node: Node, spec: QuantSpec) -> bool:
+def close_weight(node: Node, spec: QuantSpec, method: WeightMethod) -> bool:
     """Give the quant of a constant its scales; False, leaving it open, when all would become zero."""
     source = _source(node)
     assert source.constant is not None
     try:
-        params = arq(source.constant.array, spec)
+        params = method.close(source.constant.array, spec)
     except QirError as error:
         readers = ", ".join(f"'{use.node.name}'" for use in node.output.uses)
         raise PassError(f"weight '{source.name}' of {readers}: {error}") from error

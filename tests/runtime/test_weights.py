@@ -14,7 +14,7 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import ModelError, PassError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.channels import channels_back, channels_first
-from qir.runtime.weights import arq, fake_quantize, quantize
+from qir.runtime.weights import Arq, fake_quantize, quantize
 
 GOLDEN = Path(__file__).parents[1] / "data" / "amct"
 VECTORS = np.load(GOLDEN / "vectors.npz")
@@ -27,7 +27,7 @@ def test_arq_equals_amct(case: dict[str, object]) -> None:
     per_channel, number = bool(case["channel_wise"]), int(str(case["bits"]))
     spec = QuantSpec({4: DType.I4, 8: DType.I8}[number], axis=0 if per_channel else None)
     key = f"cw{int(per_channel)}_b{number}"
-    params = arq(VECTORS["arq_w"], spec)
+    params = Arq().close(VECTORS["arq_w"], spec)
     np.testing.assert_array_equal(params.scale_array(), VECTORS[f"arq_scale_{key}"])
     assert set(params.zero_point) == {0}
     stored = quantize(VECTORS["arq_w"], params)
@@ -43,13 +43,13 @@ def test_golden_cases_are_there() -> None:
 def test_quantizing_fake_quantized_weights_again_gives_the_same_integers() -> None:
     weights = np.random.default_rng(0).normal(size=(64, 300)).astype(np.float32)
     for spec in (QuantSpec(DType.I8, axis=0), QuantSpec(DType.I8, axis=1), QuantSpec(DType.I4)):
-        params = arq(weights, spec)
+        params = Arq().close(weights, spec)
         stored = quantize(weights, params)
         np.testing.assert_array_equal(quantize(fake_quantize(weights, params), params), stored)
 
 
 def test_a_negative_extreme_gets_128_steps() -> None:
-    params = arq(np.float32([[-1, 0.5], [1, -0.5], [0, 0]]), QuantSpec(DType.I8, axis=0))
+    params = Arq().close(np.float32([[-1, 0.5], [1, -0.5], [0, 0]]), QuantSpec(DType.I8, axis=0))
     np.testing.assert_array_equal(params.scale_array(), np.float32([1 / 128, np.float32(1) / 127, 1]))
 
 
@@ -64,7 +64,7 @@ def test_grouped_transposed_convolution_has_one_scale_per_output_channel() -> No
     assert rows.shape == (6, 6)
     np.testing.assert_array_equal(rows[:, 0], [1, 2, 11, 12, 21, 22])
     assert (rows == rows[:, :1]).all()
-    params = arq(weights, spec)
+    params = Arq().close(weights, spec)
     np.testing.assert_array_equal(params.scale_array(), rows[:, 0] / np.float32(127))
     assert (quantize(weights, params) == 127).all()
 
@@ -106,7 +106,7 @@ def test_bias_is_rounded_in_double_precision_and_clipped_to_int32() -> None:
 def test_float16_weights_are_computed_in_float32() -> None:
     half = np.float16([[0.1, -0.7], [0.3, 0.2]])
     spec = QuantSpec(DType.I8, axis=0)
-    assert arq(half, spec) == arq(half.astype(np.float32), spec)
+    assert Arq().close(half, spec) == Arq().close(half.astype(np.float32), spec)
     cast = QuantParams(QuantSpec(DType.F16))
     single = np.float32([0.1, 1e-9])
     np.testing.assert_array_equal(fake_quantize(single, cast), single.astype(np.float16).astype(np.float32))
@@ -117,14 +117,14 @@ def test_errors_name_the_tensor() -> None:
     spec = QuantSpec(DType.I8, axis=0)
     bad = np.float32([[1, np.nan, np.inf]])
     with pytest.raises(ModelError, match=r"^2 of 3 weights are NaN or infinite; repair"):
-        arq(bad, spec)
+        Arq().close(bad, spec)
     with pytest.raises(ModelError, match="floating point, not int8"):
-        arq(np.int8([1]), spec)
+        Arq().close(np.int8([1]), spec)
     with pytest.raises(ModelError, match="empty"):
-        arq(np.zeros((0, 3), np.float32), spec)
+        Arq().close(np.zeros((0, 3), np.float32), spec)
     with pytest.raises(PassError, match=r"shape \[2, 3\] has no channel axis 2"):
-        arq(np.ones((2, 3), np.float32), QuantSpec(DType.I8, axis=2))
+        Arq().close(np.ones((2, 3), np.float32), QuantSpec(DType.I8, axis=2))
     with pytest.raises(PassError, match="cannot be split into 2 groups"):
-        arq(np.ones((3, 3), np.float32), QuantSpec(DType.I8, axis=1, groups=2))
+        Arq().close(np.ones((3, 3), np.float32), QuantSpec(DType.I8, axis=1, groups=2))
     with pytest.raises(PassError, match=r"2 scales for a tensor of shape .* 3 channels"):
         quantize(np.ones((3, 2), np.float32), QuantParams.of(spec, [1, 1]))

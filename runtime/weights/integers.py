@@ -1,4 +1,4 @@
-"""Weights and biases: their scales (AMCT's ARQ), their integers, and their fake-quantized values."""
+"""Weights and biases: their integers and their fake-quantized values."""
 
 from __future__ import annotations
 
@@ -8,32 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.ir.dtypes import DType
-from qir.ir.errors import ModelError, PassError
-from qir.ir.types import QuantParams, QuantSpec
+from qir.ir.errors import PassError
+from qir.ir.types import QuantParams
 from qir.runtime import kernels
 from qir.runtime.channels import channels_back, channels_first
-from qir.runtime.scales import params_of_range
 
 F32 = npt.NDArray[np.float32]
-
-
-def arq(weights: npt.NDArray[Any], spec: QuantSpec) -> QuantParams:
-    """Close `spec` by the range of each channel of float weights (specification D.2).
-
-    An all-zero channel gets scale 1.0. ModelError when the weights are empty, not floating point, or not
-    finite; PassError when the spec does not fit the shape.
-    """
-    if not np.issubdtype(weights.dtype, np.floating):
-        raise ModelError(f"weights must be floating point, not {weights.dtype}")
-    if weights.size == 0:
-        raise ModelError(f"weights of shape {list(weights.shape)} are empty")
-    rows = channels_first(weights.astype(np.float32, copy=False), spec)
-    bad = rows.size - int(np.count_nonzero(np.isfinite(rows)))
-    if bad:
-        raise ModelError(
-            f"{bad} of {rows.size} weights are NaN or infinite; repair the model or leave the layer in float"
-        )
-    return params_of_range(rows.min(axis=1), rows.max(axis=1), spec)
 
 
 def quantize(
