@@ -1,0 +1,1 @@
+"""AMCT's configuration files: `config.json` and the simplified `.cfg`."""

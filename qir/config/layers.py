@@ -1,0 +1,141 @@
+"""The layers of a model that a target can quantize, and the names that their types have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qir.backends.targets import Target
+from qir.ir.graph import Graph
+from qir.ir.node import Node
+from qir.ir.quants import unquantized
+from qir.ir.walk import walk_nodes
+from qir.passes.base import Pass
+from qir.passes.context import Context
+from qir.passes.insert_quant import InsertQuant
+from qir.passes.insertion.selection import rule_of
+from qir.passes.manager import PassManager
+from qir.passes.rules import OpRule
+
+_TORCH = {"Gemm": "Linear", "MatMul": "Linear"}
+_BY_RANK = ("Conv", "ConvTranspose")
+TORCH_TYPES = (
+    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "Linear", "AvgPool1d", "AvgPool2d",
+)  # fmt: skip
+"""The types of layers in PyTorch, which configurations may name as well as ops of ONNX."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One quantizable layer: a node after the exact passes, and the target's rule for its op."""
+
+    node: Node
+    rule: OpRule
+
+    @property
+    def name(self) -> str:
+        """The name that it has in the user's model."""
+        return self.node.name
+
+    @property
+    def op(self) -> str:
+        """The op of ONNX."""
+        return self.node.op
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The names of its type: the op of ONNX, and the layer of PyTorch."""
+        return self.op, torch_type(self.node)
+
+    @property
+    def has_weight(self) -> bool:
+        """False for pooling."""
+        return self.rule.operand("weight") is not None
+
+    @property
+    def per_channel(self) -> bool:
+        """True when the target has a weight scale per output channel for it."""
+        weight = self.rule.operand("weight")
+        return weight is not None and weight.spec(self.node).axis is not None
+
+    @property
+    def symmetric_only(self) -> bool:
+        """True when the target takes symmetric inputs only."""
+        activation = self.rule.operand("activation")
+        return activation is not None and activation.spec(self.node).symmetric
+
+    @property
+    def takes_int16(self) -> bool:
+        """True when the target has an INT16 form of it."""
+        return self.rule.refuse_int16 is not None and self.rule.refuse_int16(self.node) is None
+
+    def lacks_weight_bits(self, bits: int) -> str | None:
+        """Why its weight cannot have so many bits, or None."""
+        refuse = self.rule.refuse_weight_bits
+        if bits == 8:
+            return None
+        return f"there is no INT{bits} form of {self.op}" if refuse is None else refuse(self.node, bits)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A float model as configurations see it.
+
+    `names` has every node of the model as it came (name -> op), `layers` those that the target can quantize
+    once the exact passes have run, in running order, `tensors` the nodes that may read an input as integers.
+    """
+
+    names: Mapping[str, str]
+    layers: Mapping[str, Layer]
+    tensors: Mapping[str, Node]
+    target: Target
+
+    @property
+    def known_types(self) -> tuple[str, ...]:
+        """What configurations may call types of layers."""
+        return (*self.target.rules.ops, *TORCH_TYPES)
+
+
+def model_of(original: Mapping[str, str], graph: Graph, target: Target) -> Model:
+    """What configurations need to know; `graph` is after the exact passes, `original` from `node_names`."""
+    layers: dict[str, Layer] = {}
+    for node in graph.nodes:
+        rule = rule_of(node, target.rules)
+        if rule is not None and rule.refuse(node) is None:
+            layers[node.name] = Layer(node, rule)
+    tensors = {n.name: n for n in graph.nodes if n.op in target.rules.tensors and n.domain in ("", "ai.onnx")}
+    return Model({**original, **node_names(graph)}, layers, tensors, target)
+
+
+def read_model(graph: Graph, target: Target, passes: Iterable[Pass]) -> Model:
+    """The same for a float model as it came, which is left as it is; `passes` are those of a pipeline."""
+    prepared = graph.clone()
+    PassManager(exact_passes(passes)).run(prepared, Context(rules=target.rules))
+    return model_of(node_names(graph), prepared, target)
+
+
+def exact_passes(passes: Iterable[Pass]) -> tuple[Pass, ...]:
+    """The passes in front of the first insert-quant: they leave the numbers as they are."""
+    found: list[Pass] = []
+    for item in passes:
+        if isinstance(item, InsertQuant):
+            break
+        found.append(item)
+    return tuple(found)
+
+
+def node_names(graph: Graph) -> dict[str, str]:
+    """Name -> op of every node, those of bodies included."""
+    return {node.name: node.op for node in walk_nodes(graph)}
+
+
+def torch_type(node: Node) -> str:
+    """What PyTorch calls such a layer: Conv2d, Linear, AvgPool2d; the op where it has no such layer."""
+    if node.op == "AveragePool":
+        kernel = node.attributes.get("kernel_shape", ())
+        return f"AvgPool{len(kernel) if isinstance(kernel, tuple) else 2}d"
+    weight = node.input(1)
+    constant = None if weight is None else unquantized(weight).constant
+    if node.op in _BY_RANK and constant is not None:
+        return f"{node.op}{len(constant.shape) - 2}d"
+    return _TORCH.get(node.op, node.op)
