@@ -171,7 +171,8 @@ def quote_bytes(data: bytes) -> str:
         return f'x"{data.hex()}"'
 
 
-def _attribute(item: Attribute, indent: str) -> str:
+def print_attribute(item: Attribute, indent: str = "") -> str:
+    """An attribute as text; `indent` is that of the lines of a graph."""
     if isinstance(item, bytes):
         return f'x"{item.hex()}"'
     if isinstance(item, str):
@@ -187,7 +188,7 @@ def _attribute(item: Attribute, indent: str) -> str:
     if isinstance(item, tuple):
         if not item:
             return f"[]:{getattr(item, 'kind', 'ints')}"
-        return "[" + ",".join(_attribute(x, indent) for x in item) + "]"
+        return "[" + ",".join(print_attribute(x, indent) for x in item) + "]"
     return _graph(item, indent)
 
 
@@ -211,7 +212,8 @@ def print_node(node: Node, indent: str = "  ") -> str:
     line = f"{outputs} = {op}{name}({', '.join(value_name(v) for v in node.inputs)})".lstrip()
     if node.attributes:
         pairs = (
-            f"{plain_or_quoted(k)}={_attribute(node.attributes[k], indent)}" for k in sorted(node.attributes)
+            f"{plain_or_quoted(k)}={print_attribute(node.attributes[k], indent)}"
+            for k in sorted(node.attributes)
         )
         line += " {" + ", ".join(pairs) + "}"
     if node.metadata:
