@@ -85,11 +85,17 @@ def write_files(
 
 
 def write_and_look(
-    graph: Graph, prefix: str | os.PathLike[str], form: str, feeds: Feeds | None, look: Callable[[Paths], T]
+    graph: Graph,
+    prefix: str | os.PathLike[str],
+    form: str,
+    feeds: Feeds | None,
+    look: Callable[[Paths], T],
+    optimize: bool = True,
 ) -> tuple[Paths, T]:
     """As `write_files`, and what `look` says of the files, which it sees before they are in their place.
 
-    An error of `look` leaves no file.
+    An error of `look` leaves no file. `optimize=False` spares the trial run ONNX Runtime's optimizations,
+    where `look` will run the model with them.
     """
     check_form(form)
     check_prefix(prefix)
@@ -102,9 +108,9 @@ def write_and_look(
         with tempfile.TemporaryDirectory(prefix=".qir-", dir=folder) as made:
             aside = Paths(*(Path(made, path.name) for path in paths))
             save_model(fake_quant, aside.fake_quant_model)
-            del fake_quant  # as large as the float model, and what looks at the files takes memory too
+            fake_quant.release()  # as large as the float model, and what looks at the files takes memory too
             with ThreadPoolExecutor(1) as beside:
-                trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds)
+                trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds, optimize)
                 _write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
                 trial.result()
             seen = look(aside)
@@ -125,13 +131,14 @@ def _write_ascend(graph: Graph, paths: Paths, title: str) -> None:
     save_model(deployed, paths.deploy_model)
     paths.record.write_text(print_record(records(graph)), encoding="utf-8")
     paths.quant_info.write_text(quant_info(graph, deployed, title), encoding="utf-8")
+    deployed.release()
 
 
-def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None) -> None:
+def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None, optimize: bool) -> None:
     """Open the written fake-quant model and run it once. Where nothing can be fed, opening it must do."""
     given = made_up_feeds(graph) if feeds is None else feeds
     try:
-        model = ModelFile(path, exact=form == "qdq")
+        model = ModelFile(path, exact=form == "qdq", optimize=optimize)
         if given is None:
             _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)
         else:

@@ -43,7 +43,11 @@ def write_inspected_files(
         # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
         fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
         return_freed_memory()
-        return check(deploy), prove(fake_quant, deploy, samples) if samples else None
+        found = check(deploy), prove(fake_quant, deploy, samples) if samples else None
+        fake_quant.release()
+        deploy.release()
+        return found
 
-    paths, (findings, proof) = write_and_look(graph, prefix, form, feeds, look)
+    optimize = form != "ascend" or not samples  # the proof runs form ascend optimized too
+    paths, (findings, proof) = write_and_look(graph, prefix, form, feeds, look, optimize)
     return Inspected(paths, findings, proof)

@@ -42,7 +42,7 @@ class Seen:
 class JointRun:
     """Both graphs as one, the deploy graph `lowered` to floats; `pairs` are its layers in running order.
 
-    The session is opened and closed with `with`.
+    The graph of `lowered` is released. The session is opened and closed with `with`.
     """
 
     def __init__(self, fake_quant: Graph, lowered: Lowered, pairs: Sequence[LayerPair]) -> None:
@@ -59,6 +59,7 @@ class JointRun:
         self._ours = tuple(dict.fromkeys(v.name for v in fake_quant.outputs))
         self._scales = {joint.inputs[name]: scale for name, scale in lowered.scales.items()}
         self._differences = dict(zip(compared, joint.differences, strict=True))
+        lowered.graph.release()
         self._session: Session | None = None
 
     def __enter__(self) -> None:

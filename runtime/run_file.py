@@ -17,12 +17,15 @@ from qir.runtime.session import EXACT_INT8
 class ModelFile:
     """A model file opened in ONNX Runtime with its default options; ModelError when it cannot be.
 
-    `exact` keeps int8 arithmetic from saturating, see `qir.runtime.session.EXACT_INT8`.
+    `exact` keeps int8 arithmetic from saturating, see `qir.runtime.session.EXACT_INT8`; `optimize=False`
+    runs the nodes as written.
     """
 
-    def __init__(self, path: Path, exact: bool = False) -> None:
+    def __init__(self, path: Path, exact: bool = False, optimize: bool = True) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if exact:
             options.add_session_config_entry(*EXACT_INT8)
         self.exact = exact

@@ -211,7 +211,11 @@ class Graph:
                 )
 
     def release(self) -> None:
-        """Give up the readings and the names of a subgraph that is thrown away; they are free again."""
+        """Give up the readings and the names of a subgraph that is thrown away; they are free again.
+
+        Of a graph too: its constants are then freed at once. A graph is full of cycles, so that Python would
+        keep it and them until its garbage collector happens to run.
+        """
         for i, value in enumerate(self._outputs):
             value._uses.pop((self, i), None)
         for node in self.nodes:
