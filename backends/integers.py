@@ -2,6 +2,7 @@
 
     x -> quantize -> Conv, Gemm, … on integers -> dequantize -> y
     x -> quantize -> restore -> MaxPool or Add in float             (tensor quantization)
+    x -> quantize -> restore                                        (Identity of a quant, for any reader)
 
 A form says how these steps are written and how integers are stored. Both forms therefore have the same
 structure node by node, which is why one predicts the other.
@@ -19,7 +20,7 @@ from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor, read_l
 from qir.frontends.onnx.metadata import DOC_STRING, IR_VERSION, SPARSE_ATTRIBUTES, runnable_ir_version
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import is_quant
+from qir.ir.quants import is_quant, is_restored
 from qir.ir.types import QuantParams
 from qir.ir.walk import walk_nodes
 
@@ -97,8 +98,12 @@ def _quantize_activations(
     tensors: Sequence[QuantizedTensor],
     form: IntegerForm,
 ) -> None:
-    """One step for each (value, parameters), where the first quant stood, named after its first reader."""
+    """One step for each (value, parameters), where the first quant stood, named after its first reader.
+
+    What is restored is restored once; the Identity that stands for it goes.
+    """
     made: dict[tuple[Value, float, int, str], Value] = {}
+    restored: dict[Value, Value] = {}
     place = {node: i for i, node in enumerate(graph.nodes)}
     readers: list[QuantizedLayer | QuantizedTensor] = [*layers, *tensors]
     for reader in sorted(readers, key=lambda reader: place[reader.node]):
@@ -112,9 +117,15 @@ def _quantize_activations(
         if key not in made:
             made[key] = form.quantize(graph, node.name, source, params, quant.producer)
         value = made[key]
-        node.set_input(
-            index, value if isinstance(reader, QuantizedLayer) else form.restore(graph, reader, value)
-        )
+        if isinstance(reader, QuantizedTensor):
+            if value not in restored:
+                restored[value] = form.restore(graph, reader, value)
+            value = restored[value]
+        if is_restored(node):
+            graph.replace(node.output, value)
+            graph.erase(node)
+        else:
+            node.set_input(index, value)
 
 
 class StoredConstants:

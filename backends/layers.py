@@ -16,6 +16,7 @@ from qir.ir.node import Node, Value
 from qir.ir.quants import (
     bias_add,
     is_quant,
+    is_restored,
     operand_precision,
     quantized_layers,
     quantized_tensors,
@@ -115,9 +116,10 @@ def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
 
 
 def read_tensors(graph: Graph) -> tuple[QuantizedTensor, ...]:
-    """The inputs of MaxPool and Add that travel as integers, in running order; open ones are left out.
+    """Values that travel as integers to float computation, in running order; open ones are left out.
 
-    BackendError for other integers than INT8 and for inputs that the target does not take so.
+    They are read by MaxPool and Add, and by Identity for others. BackendError for other integers than INT8
+    and for inputs that the target does not take so.
     """
     found: list[QuantizedTensor] = []
     for node, index in quantized_tensors(graph):
@@ -134,7 +136,8 @@ def read_tensors(graph: Graph) -> tuple[QuantizedTensor, ...]:
 def _tensor_reason(node: Node, index: int, params: QuantParams) -> str | None:
     if params.spec.qtype is not DType.I8 or len(params.scale) != 1:
         return f"it is {params.spec.qtype.value} with {len(params.scale)} scales; Ascend needs i8 with one"
-    return RULES.tensors[node.op](node, index)
+    rule = RULES.tensors["Add" if is_restored(node) else node.op]
+    return rule(node, index)
 
 
 def check_closed(graph: Graph) -> None:

@@ -3,7 +3,7 @@
 Identity; Dropout in inference; Cast to the type that the value has; Reshape and Flatten to the shape that it
 has; Transpose that moves nothing; Pad by nothing; Slice of everything; Expand and Tile to the same shape;
 Concat, Sum, Max, Min and Mean of one value. A node stays where a graph output needs it to keep its name apart
-from its source's.
+from its source's, and where its source is a quant: whoever reads that itself computes in integers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
+from qir.ir.quants import quant_of
 from qir.ir.walk import walk_graphs
 from qir.passes.base import Pass
 from qir.passes.constants import integers, truth
@@ -48,7 +49,7 @@ def eliminate_identity(graph: Graph, log: RewriteLog) -> bool:
         while waiting:
             node = waiting.pop()
             source = node.input(0)
-            if node.graph is None or source is None or not returns_first_input(node):
+            if node.graph is None or source is None or quant_of(source) or not returns_first_input(node):
                 continue
             known = source.type
             changed |= _bypass(node.graph, node, source, log)

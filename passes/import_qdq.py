@@ -10,15 +10,17 @@ same meaning. The quant of its bias is left open for `quantize-bias`: int32 in s
 which are those in which such a model stores its bias, if it does.
 
 Every other layer computes in float, with the reason under `qir.float`; its weights keep the values to which
-they were quantized. Pairs that feed float computation vanish but for their saturation, see `qdq.removal`:
-there the model becomes more accurate by a rounding, and the log lists each. Inputs of Add and MaxPool stay
-integers up to there, where the target has that. A pair of unequal factors stays as it stands.
+they were quantized. Inputs of Add and MaxPool stay integers up to there, where the target has that. Pairs
+that feed other float computation round as they did, see `qdq.restored`. With `between-floats=drop` they go
+but for their saturation, see `qdq.removal`, and so do those that cannot be kept: the numbers are others than
+the model's there, without the rounding more accurate ones, and the log lists each. A pair of unequal factors
+stays as it stands.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from qir.ir.dtypes import DType
 from qir.ir.errors import PassError
@@ -34,17 +36,23 @@ from qir.passes.qdq.layers import Model, Quants, reads_quant
 from qir.passes.qdq.narrow import move_narrow_ranges
 from qir.passes.qdq.pairs import Pair, find_pairs, lone_reason
 from qir.passes.qdq.removal import remove_pairs
+from qir.passes.qdq.restored import keep_obstacle, read_restored, restore
 from qir.passes.rules import OpRule
 
+BetweenFloats = Literal["keep", "drop"]
 _OTHER_FORMS = frozenset({"ConvInteger", "MatMulInteger", "QGemm", "QLinearConv", "QLinearMatMul"})
 """Operators on integers: another way to write a quantized model."""
 
 
 @dataclass(frozen=True)
 class ImportQdq(Pass):
-    """Turn QuantizeLinear/DequantizeLinear pairs into closed quants where the target runs integers."""
+    """Turn QuantizeLinear/DequantizeLinear pairs into closed quants where the target runs integers.
+
+    `between_floats` says what becomes of pairs whose readers compute in float.
+    """
 
     name: ClassVar[str] = "import-qdq"
+    between_floats: BetweenFloats = "keep"
 
     def run(self, graph: Graph, context: Context) -> bool:
         """Import all pairs; PassError without rules, for scales that are no numbers, for operator form."""
@@ -59,8 +67,9 @@ class ImportQdq(Pass):
             origins = fold_dequantized(inner)
             move_narrow_ranges(inner)
             pairs = find_pairs(inner)
-            if inner is graph:
-                _quantize(Model(graph, context.rules, origins, pairs), context)
+            if inner is graph:  # bodies of control flow run in float
+                model = Model(graph, context.rules, origins, pairs)
+                read_restored(graph, _quantize(model, context, self.between_floats), context.rewrites)
             remove_pairs(inner, pairs, context.rewrites)
             for value, reason in pairs.items():
                 if isinstance(reason, str) and value.producer is not None:
@@ -73,8 +82,8 @@ class ImportQdq(Pass):
         return str(graph) != before
 
 
-def _quantize(model: Model, context: Context) -> None:
-    """Let each layer read quants, or note why it reads floats."""
+def _quantize(model: Model, context: Context, between_floats: BetweenFloats) -> dict[Pair, Node]:
+    """Let each layer read quants, or note why it reads floats; returns what pairs to be kept become."""
     wanted: dict[Node, tuple[OpRule, Pair]] = {}  # all is looked at before anything is rewired
     for node in model.graph.nodes:
         rule = model.rule(node)
@@ -85,13 +94,17 @@ def _quantize(model: Model, context: Context) -> None:
             _leave(node, found, context)
         else:
             wanted[node] = rule, found
-    quants = Quants(model)
+    quants, restored = Quants(model), dict[Pair, Node]()
     for node in model.graph.nodes:
-        if node in wanted:
+        pair = model.pairs.get(node.outputs[0]) if is_dequantize(node) and node.outputs[0] else None
+        if isinstance(pair, Pair) and between_floats == "keep" and keep_obstacle(pair) is None:
+            restored[pair] = restore(model.graph, quants, pair)
+        elif node in wanted:
             quants.quantize_layer(node, *wanted[node])
             context.rewrites.applied(ImportQdq.name, node.name)
         else:
             _quantize_tensors(model, quants, node)
+    return restored
 
 
 def _quantize_tensors(model: Model, quants: Quants, node: Node) -> None:

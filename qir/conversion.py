@@ -29,6 +29,7 @@ from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context, RewriteLog
 from qir.passes.fuse_bn import FuseBn
+from qir.passes.import_qdq import BetweenFloats, ImportQdq
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
@@ -49,15 +50,16 @@ _TARGET = "ascend"
 class Converted:
     """The closed graph, the files written, and what became of each layer.
 
-    `removed` has a sentence for each pair of QuantizeLinear and DequantizeLinear that was removed, because
-    the target computes in float there. `findings` are those of ATC's rules on the deploy graph; `proof` is
-    None without data.
+    `kept` counts the pairs of QuantizeLinear and DequantizeLinear that round between float ops as they did;
+    `removed` has a sentence for each that went instead. `findings` are those of ATC's rules on the deploy
+    graph; `proof` is None without data.
     """
 
     graph: Graph
     paths: Paths
     layers: tuple[LayerReport, ...]
     removed: tuple[str, ...] = ()
+    kept: int = 0
     findings: tuple[Finding, ...] = ()
     proof: Proof | None = None
 
@@ -82,7 +84,7 @@ def convert_record(
     _check_kept(output, model, record)
     graph = apply_record(model, record, pipeline=pipeline)
     done = _write(graph, output, form, data)
-    return Converted(graph, done.paths, report_layers(graph, {}), (), done.findings, done.proof)
+    return Converted(graph, done.paths, report_layers(graph, {}), findings=done.findings, proof=done.proof)
 
 
 def apply_record(model: Model, record: Record, *, pipeline: str = "amct") -> Graph:
@@ -117,12 +119,14 @@ def convert_qdq(
     *,
     target: str = "ascend",
     form: str = "ascend",
+    between_floats: BetweenFloats = "keep",
     data: DataSource | None = None,
 ) -> Converted:
     """Write fake-quant and deploy graph of a model that holds QuantizeLinear and DequantizeLinear.
 
     `model` is a path, serialized ONNX or a graph (left as it is), from quantization-aware training or another
-    quantizer; `output` is the prefix of the files, `form` that of the fake-quant graph. With `data` the
+    quantizer; `output` is the prefix of the files, `form` that of the fake-quant graph. Pairs between float
+    ops are kept, so that the numbers stay the model's, or dropped, see pass `import-qdq`. With `data` the
     deploy graph is proven on a few samples. A QirError says what does not fit; no file is left half-written
     then.
     """
@@ -130,13 +134,20 @@ def convert_qdq(
     check_prefix(output)
     _check_kept(output, model)
     rewrites = RewriteLog()
-    graph = import_qdq(model, target=target, rewrites=rewrites)
+    graph = import_qdq(model, target=target, between_floats=between_floats, rewrites=rewrites)
     done = _write(graph, output, form, data)
     removed = tuple(f"the pair of '{r.node}' went: {r.reason}" for r in rewrites.refusals() if r.kind == PAIR)
-    return Converted(graph, done.paths, report_layers(graph, {}), removed, done.findings, done.proof)
+    kept = rewrites.counts().get(PAIR, 0)
+    return Converted(graph, done.paths, report_layers(graph, {}), removed, kept, done.findings, done.proof)
 
 
-def import_qdq(model: Model, *, target: str = "ascend", rewrites: RewriteLog | None = None) -> Graph:
+def import_qdq(
+    model: Model,
+    *,
+    target: str = "ascend",
+    between_floats: BetweenFloats = "keep",
+    rewrites: RewriteLog | None = None,
+) -> Graph:
     """The closed graph of a model that holds QuantizeLinear and DequantizeLinear, by the pipeline `qdq`.
 
     PassError when the model has no such pairs, or the target can run none of its layers in integers.
@@ -149,7 +160,11 @@ def import_qdq(model: Model, *, target: str = "ascend", rewrites: RewriteLog | N
             "quantize it with data (`qir quantize`), or give the record of its scales"
         )
     context = Context(rules=chosen.rules, rewrites=RewriteLog() if rewrites is None else rewrites)
-    PassManager(parse_pipeline("qdq", named=chosen.pipelines)).run(graph, context)
+    passes = [
+        replace(item, between_floats=between_floats) if isinstance(item, ImportQdq) else item
+        for item in parse_pipeline("qdq", named=chosen.pipelines)
+    ]
+    PassManager(passes).run(graph, context)
     if not quantized_layers(graph):
         layers = report_layers(graph, {})
         reasons = [f"'{layer.name}' ({layer.op}): {layer.reason}" for layer in layers[:3]]

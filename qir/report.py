@@ -12,7 +12,7 @@ from qir.ir.cost import macs
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.ir.quants import is_quant, operand_precision, quantized_layers, quantized_tensors
+from qir.ir.quants import is_quant, is_restored, operand_precision, quantized_layers, quantized_tensors
 from qir.ir.types import spec_of
 from qir.ir.walk import walk_nodes
 from qir.passes.insert_quant import INT8_WEIGHT
@@ -80,7 +80,7 @@ def _layers(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Lay
     for node, index in quantized_tensors(graph):
         tensors.setdefault(node, []).append(str(index))
     for node in walk_nodes(graph):
-        if is_quant(node):
+        if is_quant(node) or is_restored(node):
             continue
         cost = macs(node, shapes)
         if node in quantized:

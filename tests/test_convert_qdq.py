@@ -53,6 +53,11 @@ def run(graph: qir.Graph) -> Floats:
     return next(iter(outputs.values()))
 
 
+def qdq_form(model: Path, folder: Path) -> qir.Graph:
+    """The converted model in the form in which it came."""
+    return qir.load(qir.convert_qdq(model, folder / "again", form="qdq").paths.fake_quant_model)
+
+
 def labels() -> npt.NDArray[np.int64]:
     with np.load(SAMPLE.test) as data:
         found: npt.NDArray[np.int64] = data["labels"]
@@ -68,10 +73,18 @@ def test_the_accuracy_is_that_of_the_model(qdq_model: Path, tmp_path: Path) -> N
     accuracy = [float(np.mean(x.argmax(1) == labels())) for x in (expected, found)]
     assert abs(accuracy[0] - accuracy[1]) <= 0.003
     assert np.mean(expected.argmax(1) == found.argmax(1)) > 0.99
+    assert np.array_equal(expected, run(qdq_form(qdq_model, tmp_path)))
     quantized = [layer.name for layer in converted.layers if layer.is_quantized]
     floats = {layer.op: layer.reason for layer in converted.layers if not layer.is_quantized}
     assert len(quantized) >= 2
     assert "one scale per channel" in floats["Gemm"]
+    assert converted.kept >= 8  # the BatchNormalizations, Relus and Gemms between the convolutions
+    assert not converted.removed
+
+
+def test_pairs_between_float_ops_may_go(qdq_model: Path, tmp_path: Path) -> None:
+    converted = qir.convert_qdq(qdq_model, tmp_path / "out", between_floats="drop")
+    assert not converted.kept
     assert any("output" in sentence for sentence in converted.removed)
 
 

@@ -16,6 +16,7 @@ from google.protobuf import text_encoding
 from qir.backends.ascend.deploy import destination
 from qir.backends.layers import QuantizedLayer, read_layers, read_tensors
 from qir.ir.graph import Graph
+from qir.ir.quants import is_restored
 from qir.ir.types import QuantParams
 
 BALANCE_FACTOR = "qir.balance_factor"
@@ -47,10 +48,12 @@ class LayerRecord:
 def records(graph: Graph) -> dict[str, LayerRecord]:
     """Key -> record: layers in running order, then tensors (`layer:input`).
 
+    Tensors restored for other ops than MaxPool and Add have no record: AMCT's know no such layer.
     BackendError when the graph is not completely quantized.
     """
     layers = {layer.name: _of_layer(layer) for layer in read_layers(graph)}
-    return layers | {tensor.name: _of_tensor(tensor.activation) for tensor in read_tensors(graph)}
+    tensors = [tensor for tensor in read_tensors(graph) if not is_restored(tensor.node)]
+    return layers | {tensor.name: _of_tensor(tensor.activation) for tensor in tensors}
 
 
 def _of_tensor(params: QuantParams) -> LayerRecord:

@@ -4,6 +4,8 @@
     weight:     integers -> DequantizeLinear -> reader            (int8, per channel along the weight's axis)
     bias:       integers -> DequantizeLinear -> reader            (int32, scale = scale_x * scale_w)
 
+The Identity of a quant goes: what DequantizeLinear gives is read by integer layers and float ops alike.
+
 Weights of a grouped ConvTranspose, [Cin, Cout/groups, k…], have Cout scales but no axis of Cout entries: they
 are stored Cout-first, dequantized along axis 0 and brought back by Reshape and Transpose.
 
@@ -33,7 +35,7 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import is_quant
+from qir.ir.quants import is_quant, is_restored
 from qir.ir.types import QuantParams, TensorType
 
 PER_CHANNEL_SINCE = 13
@@ -59,9 +61,14 @@ def lower(graph: Graph) -> Graph:
     lowered = graph.clone()
     constants = StoredConstants(lowered)
     widened = widen_layers(lowered)
+    restored = [node for node in lowered.nodes if is_restored(node)]
     for node in lowered.nodes:
         if is_quant(node):
             _lower_quant(lowered, node, constants, widened)
+    for node in restored:
+        assert node.inputs[0] is not None
+        lowered.replace(node.output, node.inputs[0])
+        lowered.erase(node)
     constants.finish()
     make_runnable(lowered)
     return lowered

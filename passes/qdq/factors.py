@@ -76,6 +76,13 @@ def signed_type(stored: DType) -> DType | None:
     return _SIGNED.get(stored)
 
 
+def has_inverse(params: QuantParams) -> bool:
+    """True when Ascend can multiply by 1/scale."""
+    with np.errstate(all="ignore"):
+        inverse = 1 / params.scale_array()
+    return bool(np.isfinite(inverse).all() and (inverse > 0).all())
+
+
 def _stored_type(node: Node) -> DType | None:
     """The type of the integers: that of the zero point, or of DequantizeLinear's input; uint8 by default."""
     zero, first = node.input(2), node.input(0)

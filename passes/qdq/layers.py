@@ -14,6 +14,7 @@ from qir.ir.quants import bias_add_candidate, is_quant
 from qir.ir.types import Quant, QuantParams, QuantSpec
 from qir.passes.constants import write_operand
 from qir.passes.qdq.constants import Origins
+from qir.passes.qdq.factors import has_inverse
 from qir.passes.qdq.pairs import Pair, Pairs, pair_before
 from qir.passes.rules import OpRule, TargetRules
 
@@ -66,7 +67,7 @@ class Model:
             )
         if stored not in (DType.I8, DType.I16):
             return f"its input is {stored.value}, not int8 or int16"
-        if not _has_inverse(params):
+        if not has_inverse(params):
             return "float32 cannot hold the inverse of its input's scale"
         if stored is DType.I8:
             return None
@@ -149,13 +150,6 @@ def _axis_reason(weight: QuantParams, wanted: int | None, who: str, op: str) -> 
     if wanted is None:
         return f"its weight has one scale per channel; {who} a single one for {op}"
     return f"its weight has scales along axis {weight.spec.axis}; {who} them along axis {wanted} for {op}"
-
-
-def _has_inverse(params: QuantParams) -> bool:
-    """True when Ascend can multiply by 1/scale."""
-    with np.errstate(all="ignore"):
-        inverse = 1 / params.scale_array()
-    return bool(np.isfinite(inverse).all() and (inverse > 0).all())
 
 
 def reads_quant(node: Node) -> bool:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from qir.ir.graph import Graph
-from qir.ir.node import Node, Value
+from qir.ir.node import Node, Use, Value
+from qir.ir.quants import is_quant
 from qir.ir.types import QuantParams
 from qir.passes.qdq.constants import LAYOUT, unequal
 from qir.passes.qdq.factors import factors, is_dequantize, is_quantize
 
 PAIR = "import-qdq/pair"
-"""Kind of the log entries for pairs that went because their readers compute in float."""
+"""Kind of the log entries for pairs that float ops read: applied where they stay, refused where they went."""
 _PASSING = LAYOUT | {"MaxPool"}
 """Ops before which one may quantize instead of behind: they choose or move elements of input 0."""
+_MOVERS = LAYOUT | {"Concat", "Gather", "MaxPool", "Slice", "Split"}
+"""Ops whose results have elements of input 0 (Concat: of any input) and no others."""
+SIZES = ("Shape", "Size")
+"""Ops that read no elements."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,28 @@ def pair_before(value: Value, pairs: Pairs) -> Pair | str | None:
             return None
         value = first
     return pairs[value]
+
+
+def rounded_later(value: Value, fits: Callable[[QuantParams], bool]) -> bool:
+    """True when all that is done with a value is to move its elements to pairs or quants that fit."""
+    return not value.is_output and all(_reads_rounded(use, value, fits) for use in value.uses)
+
+
+def _reads_rounded(use: Use, value: Value, fits: Callable[[QuantParams], bool]) -> bool:
+    node = use.node
+    if node.graph is not value.graph:
+        return False
+    if node.op in SIZES:
+        return True
+    if is_quantize(node):
+        pairs = [pair_of(later.node) for later in node.output.uses if is_dequantize(later.node)]
+        return bool(pairs) and all(isinstance(pair, Pair) and fits(pair.params) for pair in pairs)
+    if is_quant(node):
+        params = node.output.tensor.quant
+        return isinstance(params, QuantParams) and fits(params)
+    if node.op not in _MOVERS or node.domain or (use.index > 0 and node.op != "Concat"):
+        return False
+    return all(v is None or rounded_later(v, fits) for v in node.outputs)
 
 
 def value_range(params: QuantParams) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -16,18 +16,14 @@ import numpy.typing as npt
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Use, Value
-from qir.ir.quants import is_quant
 from qir.ir.types import QuantParams, TensorType
 from qir.passes.context import RewriteLog
 from qir.passes.qdq.constants import LAYOUT
-from qir.passes.qdq.factors import is_dequantize, is_quantize
-from qir.passes.qdq.pairs import PAIR, Pair, Pairs, pair_of, value_range
+from qir.passes.qdq.factors import is_quantize
+from qir.passes.qdq.pairs import PAIR, SIZES, Pair, Pairs, rounded_later, value_range
+from qir.passes.qdq.restored import keep_obstacle
 
 Floats = npt.NDArray[np.float32]
-_MOVERS = LAYOUT | {"Concat", "Gather", "MaxPool", "Slice", "Split"}
-"""Ops whose results have elements of input 0 (Concat: of any input) and no others."""
-_SIZES = ("Shape", "Size")
-"""Ops that read no elements."""
 _CLIP_INPUTS_SINCE = 11
 _UNIT = ("HardSigmoid", "Sigmoid", "Softmax")
 _INFINITY = float("inf")
@@ -36,12 +32,14 @@ _INFINITY = float("inf")
 def remove_pairs(graph: Graph, pairs: Pairs, log: RewriteLog) -> None:
     """Take away the pairs, in running order: let what still reads them read floats."""
     for pair in pairs.values():
-        if isinstance(pair, str):
+        if isinstance(pair, str) or pair.dequantize.graph is None:  # kept
             continue
         result = pair.dequantize.output
-        readers = [u for u in result.uses if not is_quantize(u.node) and u.node.op not in _SIZES]
+        readers = [u for u in result.uses if not is_quantize(u.node) and u.node.op not in SIZES]
         if readers or result.is_output:
-            log.refused(PAIR, pair.quantize.name, f"{_readers(readers, result)} in float")
+            obstacle = keep_obstacle(pair)
+            why = "" if obstacle is None else f", and {obstacle}"
+            log.refused(PAIR, pair.quantize.name, f"{_readers(readers, result)} in float{why}")
         if result.is_read:
             graph.replace(result, _in_float(graph, pair))
         graph.erase(pair.dequantize)
@@ -63,7 +61,7 @@ def _in_float(graph: Graph, pair: Pair) -> Value:
         return pair.source
     if pair.params.spec.axis is not None:
         return _clip_channels(graph, pair)
-    later = _saturated_later(pair.dequantize.output, float(low[0]), float(high[0]))
+    later = rounded_later(pair.dequantize.output, lambda p: _is_within(p, float(low[0]), float(high[0])))
     return pair.source if later else _clip(graph, pair)
 
 
@@ -88,28 +86,6 @@ def _bound(clip: Node, index: int, attribute: str, otherwise: float) -> float:
         held = value.constant
         return otherwise if held is None or held.dtype.numpy is None else float(held.array.reshape(-1)[0])
     return found if isinstance(found, float) else otherwise
-
-
-def _saturated_later(value: Value, low: float, high: float) -> bool:
-    """True when all that is done with a value is to move its elements into pairs of no larger range."""
-    return not value.is_output and all(_reads_saturated(use, value, low, high) for use in value.uses)
-
-
-def _reads_saturated(use: Use, value: Value, low: float, high: float) -> bool:
-    node = use.node
-    if node.graph is not value.graph:
-        return False
-    if node.op in _SIZES:
-        return True
-    if is_quantize(node):
-        pair = next((pair_of(later.node) for later in node.output.uses if is_dequantize(later.node)), None)
-        return isinstance(pair, Pair) and _is_within(pair.params, low, high)
-    if is_quant(node):
-        params = node.output.tensor.quant
-        return isinstance(params, QuantParams) and _is_within(params, low, high)
-    if node.op not in _MOVERS or node.domain or (use.index > 0 and node.op != "Concat"):
-        return False
-    return all(v is None or _saturated_later(v, low, high) for v in node.outputs)
 
 
 def _is_within(params: QuantParams, low: float, high: float) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from qir.cli.errors import report_errors
@@ -16,6 +18,11 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
     "--pipeline", help="With --record: the fusions before it, a pipeline or its text (default amct)."
 )
 @form_option
+@click.option(
+    "--between-floats",
+    type=click.Choice(("keep", "drop")),
+    help="Of a QDQ model: pairs between float ops stay (default), or go but for their saturation.",
+)
 @click.option("--data", help=f"Samples to prove the deploy graph on, not to calibrate: {DATA_HELP}")
 @quiet_option
 @debug_option
@@ -25,6 +32,7 @@ def convert(
     output: str,
     pipeline: str | None,
     form: str,
+    between_floats: Literal["keep", "drop"] | None,
     data: str | None,
     quiet: bool,
     debug: bool,
@@ -41,4 +49,4 @@ def convert(
     with report_errors(debug):
         from qir.cli.convert_job import ConvertJob, run_job  # noqa: PLC0415
 
-        run_job(ConvertJob(model, record, output, pipeline, form, data, quiet))
+        run_job(ConvertJob(model, record, output, pipeline, form, between_floats, data, quiet))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qir.cli.check_job import LISTED, finding_lines
@@ -9,6 +10,9 @@ from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.proof_lines import proof_lines
 from qir.conversion import Converted, convert_qdq, convert_record
 from qir.ir.errors import ConfigError
+from qir.ir.quants import TENSOR_OPS
+from qir.passes.import_qdq import BetweenFloats
+from qir.report import LayerReport
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class ConvertJob:
     output: str
     pipeline: str | None
     form: str
+    between_floats: BetweenFloats | None
     data: str | None
     quiet: bool
 
@@ -31,8 +36,11 @@ def run_job(job: ConvertJob) -> None:
         return
     console = plain_console()
     print_layers(console, result.layers)
-    quantized = sum(layer.is_quantized for layer in result.layers)
-    console.print(f"{quantized} of {len(result.layers)} layers run in integers")
+    console.print(_summary(result.layers))
+    if result.kept:
+        console.print(f"{_pairs(result.kept)} between float ops kept")
+    if result.removed:
+        console.print(f"{_pairs(len(result.removed))} between float ops removed")
     for removed in result.removed[:LISTED]:
         print_line(console, f"note: {removed}")
     if len(result.removed) > LISTED:
@@ -43,8 +51,22 @@ def run_job(job: ConvertJob) -> None:
         console.print(f"wrote {path}", soft_wrap=True)
 
 
+def _summary(layers: Sequence[LayerReport]) -> str:
+    """How many layers run in integers, those left aside that no target computes so."""
+    able = [layer for layer in layers if layer.op not in TENSOR_OPS]
+    carried = len(layers) - len(able)
+    rest = f"; {carried} more read int8 and compute in float" if carried else ""
+    return f"{sum(layer.is_quantized for layer in able)} of {len(able)} layers run in integers{rest}"
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair{'s' if count > 1 else ''} of QuantizeLinear and DequantizeLinear"
+
+
 def _convert(job: ConvertJob) -> Converted:
     if job.record is not None:
+        if job.between_floats is not None:
+            raise ConfigError("--between-floats is for QDQ models; a record has no pairs between float ops")
         pipeline = "amct" if job.pipeline is None else job.pipeline
         return convert_record(
             job.model, job.record, job.output, pipeline=pipeline, form=job.form, data=job.data
@@ -53,4 +75,5 @@ def _convert(job: ConvertJob) -> Converted:
         raise ConfigError(
             "--pipeline says which fusions come before a record; give --record, or leave it out"
         )
-    return convert_qdq(job.model, job.output, form=job.form, data=job.data)
+    between_floats = job.between_floats or "keep"
+    return convert_qdq(job.model, job.output, form=job.form, between_floats=between_floats, data=job.data)

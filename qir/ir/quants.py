@@ -9,8 +9,11 @@ from qir.ir.types import Quant, QuantSpec, spec_of
 
 QUANT_OP = "quant"
 QUANT_DOMAIN = "qir"
-TENSOR_OPS = frozenset({"Add", "MaxPool"})
-"""Ops that compute in float but may read activations that travel as integers (tensor quantization)."""
+TENSOR_OPS = frozenset({"Add", "Identity", "MaxPool"})
+"""Ops that compute in float but may read activations that travel as integers (tensor quantization).
+
+The Identity of a quant is the rounded value for readers of any op, see `is_restored`.
+"""
 
 
 def is_quant(node: Node) -> bool:
@@ -23,6 +26,14 @@ def quant_of(value: Value | None) -> Quant | None:
     if value is None or value.producer is None or not is_quant(value.producer):
         return None
     return value.tensor.quant
+
+
+def is_restored(node: Node) -> bool:
+    """True for the Identity of a quant: what has been rounded to integers is a float value again.
+
+    Its readers, of any op, compute in float, while a layer that reads the quant itself computes in integers.
+    """
+    return node.op == "Identity" and not node.domain and operand_precision(node, 0) is not None
 
 
 def unquantized(value: Value) -> Value:
@@ -94,7 +105,7 @@ def quantized_layers(graph: Graph) -> tuple[Node, ...]:
 
 
 def quantized_tensors(graph: Graph) -> tuple[Use, ...]:
-    """Readings of a quantized activation by MaxPool and Add, which compute in float, in running order."""
+    """Readings of a quantized activation by ops that do not compute with integers, in running order."""
     return tuple(
         Use(node, i)
         for node in graph.nodes

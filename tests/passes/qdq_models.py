@@ -78,10 +78,11 @@ def scale_of(value: Value) -> npt.NDArray[np.float32]:
     return array
 
 
-def imported(graph: Graph) -> tuple[Graph, Context]:
+def imported(graph: Graph, between_floats: str = "keep") -> tuple[Graph, Context]:
     """A converted copy by the pipeline `qdq`."""
     copy, context = graph.clone(), Context(rules=TARGET.rules)
-    PassManager(parse_pipeline("qdq", named=TARGET.pipelines)).run(copy, context)
+    text = TARGET.pipelines["qdq"].replace("import-qdq", f"import-qdq{{between-floats={between_floats}}}")
+    PassManager(parse_pipeline(text)).run(copy, context)
     verify(copy)
     return copy, context
 

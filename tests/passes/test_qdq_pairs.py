@@ -7,7 +7,9 @@ import pytest
 from qdq_models import Builder, imported, int4
 from same_numbers import compute, ops, parse
 
+from qir.backends.fake_quant import lower
 from qir.ir.dtypes import DType
+from qir.passes.qdq.pairs import PAIR
 
 SATURATED = """
 graph @saturated(%x: f32[64]) {
@@ -28,7 +30,7 @@ def test_a_pair_that_goes_leaves_its_saturation(opset: int, zero: str, bounds: t
     """It may stand for a Relu6 that the quantizer took away."""
     text = SATURATED.replace("OPSET", str(opset)).replace("ZERO", zero).replace("QTYPE", zero[-4:-2])
     graph = parse(text)
-    after, context = imported(graph)
+    after, context = imported(graph, "drop")
     assert ops(after) == ["Clip", "Neg"]
     assert [r.kind for r in context.rewrites.refusals()] == ["import-qdq/pair"]
     x = np.linspace(-10, 10, 64, dtype=np.float32)
@@ -57,7 +59,7 @@ def test_values_are_saturated_no_oftener_than_needed(before: str, readers: list[
     for op in readers:
         value = made.pair(value, scales[op], 0, np.uint8) if op in scales else made.node(op, [value])
     made.graph.add_output(value)
-    after, _ = imported(made.graph)
+    after, _ = imported(made.graph, "drop")
     assert ops(after).count("Clip") == clips
     assert not {"QuantizeLinear", "DequantizeLinear"} & set(ops(after))
     x = 3 * made.random.standard_normal((4, 4)).astype(np.float32)
@@ -92,7 +94,8 @@ def test_branches_compute_in_float() -> None:
         }
         """
     )
-    after, _ = imported(graph)
+    after, context = imported(graph)
+    assert [r.node for r in context.rewrites.refusals() if r.kind == PAIR] == ["iq"]
     inner = [node for body in after.node("if").subgraphs for node in body.nodes]
     assert sorted(node.op for node in inner) == ["MatMul", "Neg"]
     reason = next(node for node in inner if node.op == "MatMul").metadata["qir.float"]
@@ -100,8 +103,9 @@ def test_branches_compute_in_float() -> None:
     x = np.array([[-1.0, 0.25], [1.0, 200.0]], np.float32)
     for chosen in (True, False):
         feeds = {"x": x, "c": np.asarray(chosen)}
-        expected, found = (compute(g, feeds)["y"] for g in (graph, after))
-        assert np.abs(expected - found).max() <= 0.25 * 7
+        for form in ("ascend", "qdq"):
+            expected, found = (compute(g, feeds)["y"] for g in (graph, lower(after, form)))
+            assert np.array_equal(expected, found)
 
 
 def test_scales_computed_at_run_time_stay() -> None:
