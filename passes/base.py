@@ -21,8 +21,8 @@ class Pass(ABC):
 
     The contract: a pass is given a graph that `qir.ir.verify.verify` accepts and leaves one that it
     accepts; what happens in between is its own affair. Names of the model's nodes and values survive. It
-    keeps nothing between runs, and changes nothing but the graph and the context's rewrite log. Running it
-    twice is running it once.
+    keeps nothing between runs, and changes nothing but the graph, and the rewrite log and statistics of the
+    context. Running it twice is running it once.
     """
 
     name: ClassVar[str]

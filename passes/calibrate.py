@@ -1,9 +1,9 @@
 """Closes the quants of activations from one streaming run over the calibration data.
 
 Statistics are taken of the float graph (its exact passes have run), so that they do not depend on which
-layers are quantized, with how many bits or by which method. `weights=quantized` takes them with weights
-replaced by their fake-quantized values, as AMCT does (weights of ConvTranspose stay float there); it needs
-`quantize-weights` before.
+layers are quantized, with how many bits or by which method; `measurement.py` says where they come from.
+`weights=quantized` takes them with weights replaced by their fake-quantized values, as AMCT does (weights of
+ConvTranspose stay float there); it needs `quantize-weights` before.
 
 Scales of float16 tensors are rounded to float16, in which the hardware computes there; `scales=float16` does
 that for all of them, which is AMCT's FORCE_FP16_QUANT.
@@ -11,25 +11,21 @@ that for all of them, which is AMCT's FORCE_FP16_QUANT.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
-from qir.ir.errors import CalibrationError, PassError
+from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import is_quant
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.left_float import leave_in_float
+from qir.passes.measurement import open_activation_quants, statistics_for
 from qir.runtime.calibrators import CalibrationMethod, Percentile, method_named
-from qir.runtime.collect import collect_statistics
 from qir.runtime.scales import NO_SCALE, in_float16, is_lost
 from qir.runtime.statistics import TensorStatistics
-from qir.runtime.weights import fake_quantize
 
 Method = Literal["ifmr", "min-max", "percentile"]
 
@@ -56,13 +52,7 @@ class Calibrate(Pass):
         quants = open_activation_quants(graph)
         if not quants:
             return False
-        if context.data is None:
-            raise PassError("calibrate needs data: pass --data DATA (or Context.data)")
-        sources = _sources(quants)
-        measured = with_quantized_weights(graph) if self.weights == "quantized" else graph
-        statistics = collect_statistics(
-            measured, [measured.value(v.name) for v in sources], context.data, context.progress
-        )
+        statistics = statistics_for(graph, context, quants, self.weights)
         for node in quants:
             if node.graph is None:
                 continue  # it went with its only layer
@@ -78,17 +68,6 @@ class Calibrate(Pass):
     def calibration_method(self) -> CalibrationMethod:
         """The method with its options."""
         return Percentile(self.percentile) if self.method == "percentile" else method_named(self.method)
-
-
-def open_activation_quants(graph: Graph) -> list[Node]:
-    """The open quants of values that are not constants, in running order."""
-    return [
-        node
-        for node in graph.nodes
-        if is_quant(node)
-        and isinstance(node.output.tensor.quant, QuantSpec)
-        and (node.inputs[0] is None or node.inputs[0].constant is None)
-    ]
 
 
 def _close(node: Node, statistics: TensorStatistics, method: CalibrationMethod, in_half: bool) -> str | None:
@@ -114,31 +93,3 @@ def _source(node: Node) -> Value:
     value = node.inputs[0]
     assert value is not None, f"quant '{node.name}' reads nothing; verify would have refused it"
     return value
-
-
-def _sources(quants: Sequence[Node]) -> list[Value]:
-    return list(dict.fromkeys(v for node in quants for v in node.inputs if v is not None))
-
-
-def with_quantized_weights(graph: Graph) -> Graph:
-    """A copy whose layers read fake-quantized weights as plain constants; ConvTranspose keeps floats."""
-    copy = graph.clone()
-    for node in copy.nodes:
-        source = node.inputs[0] if is_quant(node) else None
-        if source is None or source.constant is None:
-            continue
-        params = node.output.tensor.quant
-        if isinstance(params, QuantSpec):
-            if params.qtype.bits == 32:
-                continue
-            raise PassError(f"weight '{source.name}' has no scale yet; run quantize-weights before calibrate")
-        if not isinstance(params, QuantParams) or any(u.node.op == "ConvTranspose" for u in node.output.uses):
-            continue
-        weights = source.constant.array
-        fake_weights = fake_quantize(weights, params).astype(weights.dtype, copy=False)
-        fake = copy.constant(Constant.of(fake_weights), f"{source.name}.fake")
-        copy.replace(node.output, fake)
-        copy.erase(node)
-        if not source.is_read:
-            copy.erase(source)
-    return copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,10 @@ from qir.passes.rules import TargetRules
 from qir.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:  # calibration data are opened by ONNX Runtime's floor; structural passes do without
+    from qir.runtime.collect import Taps
     from qir.runtime.data import CalibrationData
+    from qir.runtime.measured import Measured
+    from qir.runtime.statistics_file import Statistics
 
 
 class Applied(NamedTuple):
@@ -63,13 +67,18 @@ class RewriteLog:
 class Context:
     """What surrounds a pipeline run.
 
-    `data` are calibration samples; `rules` say what the target can quantize; `seed` starts every random
-    choice; `output_dir` is where a pass may write reports (None: nowhere).
+    `data` are calibration samples; `statistics` were taken before and take their place in `calibrate`, which
+    otherwise runs `collect` over the data (None: in threads of this process). `rules` say what the target can
+    quantize; `seed` starts every random choice; `output_dir` is where a pass may write reports (None:
+    nowhere). `collected` are the statistics that the passes have used so far.
     """
 
     data: CalibrationData | None = None
+    statistics: Statistics | None = None
+    collect: Callable[[Taps, CalibrationData, Progress], Measured] | None = None
     rules: TargetRules | None = None
     progress: Progress = SILENT
     seed: int = 0
     output_dir: Path | None = None
     rewrites: RewriteLog = field(default_factory=RewriteLog)
+    collected: list[Statistics] = field(default_factory=list)

@@ -121,6 +121,7 @@ class Collector:
         for name in self._sources:
             # The tensor is given back to the session's memory as soon as it is measured.
             self._take(state, name, tensors.pop(name), unit)
+        state.units += 1
         return size
 
     def _take(self, state: Measured, name: str, array: Array, unit: Unit) -> None:

@@ -22,11 +22,13 @@ class Measured:
     """Statistics of values by name; mergeable like them, in any order.
 
     A value with a problem has no statistics, and of several problems the one of the first unit counts.
+    `units` is how many runs of the model they are from.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.tensors = {name: TensorStatistics() for name in names}
         self.problems: dict[str, Problem] = {}
+        self.units = 0
 
     def note(self, name: str, problem: Problem) -> None:
         """Give up on a value."""
@@ -37,6 +39,7 @@ class Measured:
     def merge(a: Measured, b: Measured) -> Measured:
         """What both have gathered; they are left as they are."""
         result = Measured(())
+        result.units = a.units + b.units
         for part in (a, b):
             for name, problem in part.problems.items():
                 result.note(name, problem)
