@@ -5,6 +5,13 @@ layers are quantized, with how many bits or by which method; `measurement.py` sa
 `weights=quantized` takes them with weights replaced by their fake-quantized values, as AMCT does (weights of
 ConvTranspose stay float there); it needs `quantize-weights` before.
 
+`method` is one of those in `qir.runtime.calibration`, whose fields are options here:
+`calibrate{method=kl num-bin=512}`. `ops`, `layers` and `regex` narrow it down to the inputs of some layers;
+another calibrate behind closes the others, and a quant that both kinds read is split.
+
+`exact` keeps all values of all tensors, so that ifmr and hfmg compute on the data what AMCT computes, and
+percentiles are those of the data: memory then grows with the number of samples.
+
 Scales of float16 tensors are rounded to float16, in which the hardware computes there; `scales=float16` does
 that for all of them, which is AMCT's FORCE_FP16_QUANT.
 """
@@ -12,51 +19,52 @@ that for all of them, which is AMCT's FORCE_FP16_QUANT.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from qir.ir.dtypes import DType
-from qir.ir.errors import CalibrationError
+from qir.ir.errors import CalibrationError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.insertion.selection import Selection, check_layers, check_ops, check_patterns
 from qir.passes.left_float import leave_in_float
 from qir.passes.measurement import open_activation_quants, statistics_for
-from qir.runtime.calibrators import CalibrationMethod, Percentile, method_named
+from qir.passes.selected_quants import selected_quant
+from qir.runtime.calibration import METHODS, CalibrationMethod, Ifmr
 from qir.runtime.scales import NO_SCALE, in_float16, is_lost
 from qir.runtime.statistics import TensorStatistics
 
-Method = Literal["ifmr", "min-max", "percentile"]
+IFMR = Ifmr()
 
 
 @dataclass(frozen=True)
 class Calibrate(Pass):
-    """Choose the scales of activations from calibration data."""
+    """Choose the scales of activations from calibration data (moving-average depends on their order)."""
 
     name: ClassVar[str] = "calibrate"
-    method: Method = "ifmr"
-    percentile: float = 0.9999
+    method: Annotated[CalibrationMethod, METHODS] = IFMR
+    ops: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    regex: tuple[str, ...] = ()
+    exact: bool = False
     weights: Literal["float", "quantized"] = "float"
     scales: Literal["auto", "float16"] = "auto"
 
-    def __post_init__(self) -> None:
-        self.calibration_method()  # refuses a percentile out of range
-
     def run(self, graph: Graph, context: Context) -> bool:
-        """Close every open activation quant; PassError without data, CalibrationError if they do not fit.
+        """Close open activation quants; PassError without data, CalibrationError if they do not fit.
 
         Layers whose input is always empty, or too small for any scale, go back to float.
         """
-        method = self.calibration_method()
-        quants = open_activation_quants(graph)
+        quants = self._selected(graph, context)
         if not quants:
             return False
         statistics = statistics_for(graph, context, quants, self.weights)
         for node in quants:
             if node.graph is None:
                 continue  # it went with its only layer
-            reason = _close(node, statistics[_source(node).name], method, self.scales == "float16")
+            reason = _close(node, statistics[_source(node).name], self)
             if reason is None:
                 context.rewrites.applied(self.name, node.name)
                 continue
@@ -65,25 +73,35 @@ class Calibrate(Pass):
                 context.rewrites.refused(self.name, layer.name, reason)
         return True
 
-    def calibration_method(self) -> CalibrationMethod:
-        """The method with its options."""
-        return Percentile(self.percentile) if self.method == "percentile" else method_named(self.method)
+    def _selected(self, graph: Graph, context: Context) -> list[Node]:
+        """The open quants of the selected layers, split from those of others."""
+        selection = Selection(self.ops, self.layers, self.regex)
+        if self.ops or self.layers:
+            if context.rules is None:
+                raise PassError(
+                    "calibrate needs the rules of a target to select layers: pass --target (or Context.rules)"
+                )
+            check_ops("ops", self.ops, context.rules)
+            check_layers("layers", self.layers, graph, context.rules)
+        check_patterns("regex", self.regex)
+        found = [selected_quant(graph, node, selection) for node in open_activation_quants(graph)]
+        return [node for node in found if node is not None]
 
 
-def _close(node: Node, statistics: TensorStatistics, method: CalibrationMethod, in_half: bool) -> str | None:
+def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str | None:
     """Close an open quant; or the reason why its readers must stay in float."""
     source, spec = _source(node), node.output.tensor.quant
     assert isinstance(spec, QuantSpec)
     if statistics.count == 0:
         return f"its input '{source.name}' was empty in every sample"
     try:
-        params = method.close(statistics, spec)
+        params = options.method.close(statistics, spec)
     except CalibrationError as error:
         raise CalibrationError(f"tensor '{source.name}' (quantized as '{node.name}'): {error}") from error
     low, high = statistics.minimum, statistics.maximum
     if is_lost(params, max(-low, high)):
         return f"its input '{source.name}' is too small, within [{low:.3g}, {high:.3g}]: {NO_SCALE}"
-    if params.scale and (in_half or source.tensor.dtype is DType.F16):
+    if params.scale and (options.scales == "float16" or source.tensor.dtype is DType.F16):
         params = QuantParams.of(spec, in_float16(params.scale_array()), params.zero_point)
     node.output.type = node.output.tensor.with_quant(params)
     return None

@@ -18,15 +18,14 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from qir.ir.errors import did_you_mean
 
-if TYPE_CHECKING:  # a pass prints itself with this module
-    from qir.passes.base import Pass
-
 Scalar = bool | int | float | str | enum.Enum
-OptionValue = Scalar | tuple[Scalar, ...] | None
+Configured = object
+"""An instance of a dataclass whose fields are options."""
+OptionValue = Scalar | tuple[Scalar, ...] | Configured | None
 
 BARE_WORD = re.compile(r'[^\s,{}="]+')
 """Values that need no quotes."""
@@ -63,6 +62,8 @@ class Option:
     is_optional: bool
     is_required: bool
     default: OptionValue
+    choices: Mapping[str, type] | None = None
+    """The dataclasses among which the option chooses, with options of their own."""
 
     def parse(self, words: tuple[Word, ...]) -> OptionValue:
         """The value that words between commas stand for; OptionError says what was expected."""
@@ -86,23 +87,27 @@ class Option:
 
     def __str__(self) -> str:
         """`bits: an integer = 8`: name, kind and default, for lists of passes."""
+        if self.choices is not None:
+            return f"{self.name}: one of {', '.join(self.choices)} = {_name_in(self.choices, self.default)}"
         kind = f"list of: {self.kind}" if self.is_list else self.kind
         kind += f", or {_NONE}" if self.is_optional else ""
         return f"{self.name}: {kind}" + (" (required)" if self.is_required else f" = {_print(self.default)}")
 
 
 @cache
-def options_of(kind: type[Pass]) -> Mapping[str, Option]:
-    """The options of a pass class by their names in text, in the order of its fields.
+def options_of(kind: type) -> Mapping[str, Option]:
+    """The options of a pass class, or of a dataclass in an option, by name in text, in the order of fields.
 
-    A field of a type that has no text is a mistake in the pass: TypeError.
+    A field of a type that has no text is a mistake in the class: TypeError.
     """
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     found = (_option(kind, f, hints[f.name]) for f in dataclasses.fields(kind) if f.init)
     return {option.name: option for option in found}
 
 
-def _option(kind: type[Pass], field: dataclasses.Field[OptionValue], hint: object) -> Option:
+def _option(kind: type, field: dataclasses.Field[OptionValue], hint: object) -> Option:
+    if get_origin(hint) is Annotated:
+        return _choosing_option(field, get_args(hint)[1])
     element, is_optional = _without_none(hint)
     is_list = get_origin(element) is tuple and get_args(element)[1:] == (...,)
     converted = _converter(get_args(element)[0] if is_list else element)
@@ -118,6 +123,27 @@ def _option(kind: type[Pass], field: dataclasses.Field[OptionValue], hint: objec
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     name = field.name.replace("_", "-")
     return Option(name, field.name, *converted, is_list, is_optional, required, default)
+
+
+def _choosing_option(field: dataclasses.Field[OptionValue], choices: Mapping[str, type]) -> Option:
+    """An option that chooses among dataclasses; its field must have a default."""
+    name = field.name.replace("_", "-")
+    return Option(name, field.name, "a name", str, False, False, False, field.default, choices)
+
+
+def chosen(option: Option, words: tuple[Word, ...]) -> type:
+    """The dataclass that the words of a choosing option name; OptionError with the nearest names."""
+    assert option.choices is not None
+    if len(words) != 1:
+        raise OptionError(
+            f"option '{option.name}' takes one of {', '.join(option.choices)}", min(len(words), 1)
+        )
+    if words[0].text not in option.choices:
+        hint = did_you_mean(words[0].text, option.choices)
+        raise OptionError(
+            f"option '{option.name}' takes one of {', '.join(option.choices)}, not '{words[0].text}'{hint}"
+        )
+    return option.choices[words[0].text]
 
 
 def _without_none(hint: object) -> tuple[object, bool]:
@@ -168,14 +194,28 @@ _PLAIN: tuple[tuple[type, tuple[str, Callable[[str], Scalar]]], ...] = (
 )
 
 
-def print_options(item: Pass) -> str:
+def print_options(item: object) -> str:
     """`{bits=4 ops=Conv,Gemm}`: the options that differ from their defaults, or nothing when none does."""
-    parts = []
+    parts = _differing(item)
+    return "{" + " ".join(parts) + "}" if parts else ""
+
+
+def _differing(item: object) -> list[str]:
+    parts: list[str] = []
     for option in options_of(type(item)).values():
         value: OptionValue = getattr(item, option.field)
-        if option.is_required or value != option.default:
+        if not option.is_required and value == option.default:
+            continue
+        if option.choices is None:
             parts.append(f"{option.name}={_print(value)}")
-    return "{" + " ".join(parts) + "}" if parts else ""
+        else:
+            parts += [f"{option.name}={_name_in(option.choices, value)}", *_differing(value)]
+    return parts
+
+
+def _name_in(choices: Mapping[str, type], value: OptionValue) -> str:
+    """The name of a dataclass in an option; its class must be among the choices."""
+    return _print_text(next(name for name, kind in choices.items() if kind is type(value)))
 
 
 def _print(value: OptionValue) -> str:

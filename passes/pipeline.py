@@ -11,12 +11,13 @@ says what the words of an option mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple, TypeVar
 
 from qir.ir.errors import ParseError, QirError, did_you_mean
 from qir.passes.base import Pass
-from qir.passes.options import BARE_WORD, Option, OptionError, OptionValue, Word, options_of
+from qir.passes.options import BARE_WORD, Option, OptionError, OptionValue, Word, chosen, options_of
 from qir.passes.registry import PASSES
 
 _NAME = re.compile(r"[^\s,{}=\"]+")
@@ -24,6 +25,7 @@ _SPACE = re.compile(r"\s*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r'\\([\\"])')
 _Span = tuple[int, int]
+V = TypeVar("V")
 
 
 def parse_pipeline(
@@ -45,6 +47,14 @@ def parse_pipeline(
 def print_pipeline(passes: Iterable[Pass]) -> str:
     """The canonical text of a pipeline, defaults left out; `parse_pipeline` gives back equal passes."""
     return ",".join(str(item) for item in passes)
+
+
+class _Words(NamedTuple):
+    """An option in the text: where its name stands, its words and where they stand."""
+
+    span: _Span
+    words: tuple[Word, ...]
+    spans: tuple[_Span, ...]
 
 
 class _Parser:
@@ -69,7 +79,7 @@ class _Parser:
         if kind is None:
             raise self.unknown_pass(name, span)
         self.skip_space()
-        values = self.options(kind) if self.peek() == "{" else {}
+        values = self.options(kind, span) if self.peek() == "{" else {}
         for option in options_of(kind).values():
             if option.is_required and option.field not in values:
                 raise self.error(f"'{name}' needs the option '{option}'", span)
@@ -85,28 +95,61 @@ class _Parser:
         what = "pass or pipeline" if pipelines else "pass"
         return self.error(f"there is no {what} named '{name}'{hint}", span)
 
-    def options(self, kind: type[Pass]) -> dict[str, OptionValue]:
-        options = options_of(kind)
+    def options(self, kind: type[Pass], span: _Span) -> dict[str, OptionValue]:
+        """The values of a pass's fields; what belongs to a chosen dataclass goes into that."""
+        own = options_of(kind)
+        given = self.given(kind, own)
+        choosing = next((option for option in own.values() if option.choices is not None), None)
+        inner: Mapping[str, Option] = {}
+        if choosing is not None:
+            words = given.pop(choosing.name, None)
+            choice = type(choosing.default) if words is None else self.converted(choosing, words, chosen)
+            assert isinstance(choice, type)
+            inner = {name: option for name, option in options_of(choice).items() if name not in own}
         values: dict[str, OptionValue] = {}
+        inside: dict[str, OptionValue] = {}
+        for name, words in given.items():
+            option = own.get(name) or inner.get(name)
+            if option is None:
+                raise self.unknown_option(kind.name, name, words.span, (*own, *inner))
+            (values if name in own else inside)[option.field] = self.converted(option, words, Option.parse)
+        if choosing is not None:
+            values[choosing.field] = self.built(choice, inside, kind.name, span)
+        return values
+
+    def built(self, choice: type, values: Mapping[str, OptionValue], name: str, span: _Span) -> object:
+        """A dataclass in an option."""
+        for option in options_of(choice).values():
+            if option.is_required and option.field not in values:
+                raise self.error(f"'{name}' needs the option '{option}'", span)
+        try:
+            return choice(**values)
+        except QirError as error:
+            raise self.error(f"'{name}': {error}", span) from error
+
+    def unknown_option(self, name: str, option: str, span: _Span, known: Sequence[str]) -> ParseError:
+        hint = did_you_mean(option, known) or f"; its options: {', '.join(known) or 'none'}"
+        return self.error(f"'{name}' has no option '{option}'{hint}", span)
+
+    def given(self, kind: type[Pass], own: Mapping[str, Option]) -> dict[str, _Words]:
+        """The words of each option, in the order of the text."""
+        found: dict[str, _Words] = {}
         self.expect("{", "options")
         self.skip_space()
         while self.peek() != "}":
             name, span = self.name(f"an option of '{kind.name}' or '}}'")
-            option = options.get(name)
-            if option is None:
-                known = ", ".join(options) or "none"
-                hint = did_you_mean(name, options) or f"; its options: {known}"
-                raise self.error(f"'{kind.name}' has no option '{name}'{hint}", span)
-            if option.field in values:
+            if name in found:
                 raise self.error(f"option '{name}' is given twice", span)
             self.skip_space()
             self.expect("=", f"'=' and the value of option '{name}'")
-            values[option.field] = self.value(option)
+            found[name] = self.words(span)
+            if name in own and own[name].choices is None:
+                self.converted(own[name], found[name], Option.parse)  # the first mistake in the text counts
             self.skip_space()
         self.at += 1
-        return values
+        return found
 
-    def value(self, option: Option) -> OptionValue:
+    def words(self, name: _Span) -> _Words:
         words: list[Word] = []
         spans: list[_Span] = []
         start = self.at
@@ -119,10 +162,13 @@ class _Parser:
                     break
                 self.at += 1
                 self.skip_space()
+        return _Words(name, tuple(words), tuple(spans) or ((start - 1, start),))
+
+    def converted(self, option: Option, given: _Words, convert: Callable[[Option, tuple[Word, ...]], V]) -> V:
         try:
-            return option.parse(tuple(words))
+            return convert(option, given.words)
         except OptionError as error:
-            raise self.error(str(error), spans[error.item] if spans else (start - 1, start)) from None
+            raise self.error(str(error), given.spans[min(error.item, len(given.spans) - 1)]) from None
 
     def word(self) -> tuple[Word, _Span]:
         start = self.at

@@ -22,7 +22,7 @@ from qir.ir.types import TensorType
 from qir.ir.walk import walk_nodes
 from qir.models import load
 from qir.passes.base import Pass
-from qir.passes.calibrate import Calibrate, Method
+from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.left_float import FLOAT
@@ -30,7 +30,7 @@ from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
 from qir.passes.rules import TargetRules
 from qir.report import Report, report_layers
-from qir.runtime.calibrators import method_named
+from qir.runtime.calibration import METHODS, method_named
 from qir.runtime.compare import OutputComparison, compare_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 COMPARED_UNITS = 8
 """Samples on which float and fake-quant outputs are compared for the report: enough to tell a good result
 from a bad one, to a decibel or so, at a tenth of the time that calibration takes."""
+_DEFAULT_METHOD = METHODS.name_of(Calibrate().method)
 FAR = 10.0
 """dB of signal to quantization noise below which an output is called far from the float one."""
 
@@ -62,7 +63,7 @@ def quantize(
     output: str | os.PathLike[str] | None = None,
     target: str = "ascend",
     pipeline: str = "default",
-    method: Method = "ifmr",
+    method: str = "ifmr",
     skip: str | Sequence[str] = (),
     form: str = "ascend",
     batch_size: int | None = None,
@@ -105,19 +106,20 @@ def _check_counts(batch_size: int | None, proof_samples: int) -> None:
         raise ConfigError(f"proof_samples must be 0 (no proof) or more, not {proof_samples}")
 
 
-def configure(target: Target, pipeline: str, method: Method, skip: Sequence[str]) -> tuple[Pass, ...]:
+def configure(target: Target, pipeline: str, method: str, skip: Sequence[str]) -> tuple[Pass, ...]:
     """The passes of a pipeline (name or text), with method and skip list put where they belong."""
     passes = parse_pipeline(pipeline, named=target.pipelines)
     return tuple(_configured(item, method, skip) for item in passes)
 
 
-def _configured(item: Pass, method: Method, skip: Sequence[str]) -> Pass:
-    if isinstance(item, Calibrate) and method not in (item.method, Calibrate.method):
-        if item.method != Calibrate.method:
+def _configured(item: Pass, method: str, skip: Sequence[str]) -> Pass:
+    if isinstance(item, Calibrate) and method not in (METHODS.name_of(item.method), _DEFAULT_METHOD):
+        if METHODS.name_of(item.method) != _DEFAULT_METHOD:
             raise ConfigError(
-                f"the pipeline says calibrate{{method={item.method}}}, but method is '{method}'"
+                f"the pipeline says calibrate{{method={METHODS.name_of(item.method)}}}, "
+                f"but method is '{method}'"
             )
-        return replace(item, method=method)
+        return replace(item, method=method_named(method))
     if isinstance(item, InsertQuant) and skip:
         return replace(item, skip=(*item.skip, *skip))
     return item

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.runtime.histogram import Histogram
+from qir.runtime.kernels import ifmr_loss, ifmr_loss_density
 
+F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 _THIN = 2.0**-10
@@ -27,6 +29,39 @@ class Density:
     edges: F64
     density: F64
     points: tuple[tuple[float, float], ...]
+
+    def loss(self, scale: F32, low: F32, high: F32) -> F64:
+        """Sum of squared errors when clipped to [low, high] and quantized by steps of `scale`, of each three.
+
+        Not finite where float32 overflows.
+        """
+        loss = ifmr_loss_density(self.edges, self.density, scale, low, high)
+        for value, count in self.points:
+            with np.errstate(over="ignore", invalid="ignore"):
+                loss = loss + count * ifmr_loss(np.asarray([value], np.float32), scale, low, high)
+        return loss
+
+    def coarse(self, bins: int) -> Density:
+        """The same in at most so many equal bins, for a first look."""
+        if self.density.size <= bins or not self.edges[0] < self.edges[-1]:
+            return self
+        edges = np.linspace(self.edges[0], self.edges[-1], bins + 1)
+        spread = Density(self.edges, self.density, ())
+        return Density(edges, spread.counts(edges) / np.diff(edges), self.points)
+
+    def counts(self, edges: F64) -> F64:
+        """Elements in each bin between ascending `edges`, a point on an edge in the bin after it.
+
+        What lies beyond the first and the last edge is left out, but for points on the last edge.
+        """
+        below = np.concatenate([[0.0], np.cumsum(self.density * np.diff(self.edges))])
+        found: F64 = np.maximum(np.diff(np.interp(edges, self.edges, below)), 0)
+        for value, count in self.points:
+            index = int(np.searchsorted(edges, value, side="right")) - 1
+            index = found.size - 1 if value == edges[-1] else index
+            if 0 <= index < found.size:
+                found[index] += count
+        return found
 
 
 def density_of(histogram: Histogram) -> Density:
@@ -45,7 +80,14 @@ def density_of(histogram: Histogram) -> Density:
         if widths[index] < _THIN * histogram.width:
             points.append((float(edges[index]), float(counts[index])))
             counts[index], widths[index] = 0, 1
-    return Density(edges, counts / widths, tuple(points))
+    return _without_gaps(edges, counts / widths, tuple(points))
+
+
+def _without_gaps(edges: F64, density: F64, points: tuple[tuple[float, float], ...]) -> Density:
+    """The distribution with runs of empty bins made one bin: there are many in the tails."""
+    kept = np.ones(density.size, bool)
+    kept[1:] = (density[1:] != 0) | (density[:-1] != 0)
+    return Density(np.append(edges[:-1][kept], edges[-1]), density[kept], points)
 
 
 def value_at(histogram: Histogram, rank: int) -> float:

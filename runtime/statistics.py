@@ -18,6 +18,7 @@ from qir.ir.errors import CalibrationError
 from qir.runtime.density import value_at
 from qir.runtime.histogram import Histogram
 from qir.runtime.kernels import finite_range, flat_floats
+from qir.runtime.raw_values import RawValues
 from qir.runtime.sample_ranges import SampleRanges
 
 EXACT_LIMIT = 1 << 15
@@ -35,12 +36,14 @@ class TensorStatistics:
     are; and 16 bytes for each range of a sample. Not locked: give each thread its own and `merge` them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, raw: bool = False) -> None:
+        """Empty statistics. `raw` keeps all values besides: for exact modes, with memory that grows."""
         self.count = 0
         self._minimum, self._maximum = math.inf, -math.inf
         self._buffer = NO_VALUES
         self._histogram: Histogram | None = None
         self._samples = SampleRanges()
+        self._raw = RawValues() if raw else None
 
     @property
     def minimum(self) -> float:
@@ -56,7 +59,9 @@ class TensorStatistics:
 
     @property
     def values(self) -> F32 | None:
-        """All values in ascending order while there are at most EXACT_LIMIT of them, otherwise None."""
+        """All values in ascending order while there are at most EXACT_LIMIT, or kept anyway, else None."""
+        if self._raw is not None:
+            return self._raw.ascending()
         return None if self._histogram is not None else np.sort(self._kept)
 
     @property
@@ -76,9 +81,15 @@ class TensorStatistics:
         """
         return self._samples.arrays()
 
+    def batches(self, size: int) -> list[F32] | None:
+        """All values in batches of `size` samples, in the order of the samples; None unless they are kept."""
+        return None if self._raw is None else self._raw.batches(size)
+
     def nth_smallest(self, rank: int) -> float:
         """The value of ascending rank (1: the minimum); exact while values are kept, else within one bin."""
         self._require_data()
+        if self._raw is not None:
+            return float(self._raw.ascending()[min(max(rank, 1), self.count) - 1])
         if self._histogram is not None:
             return value_at(self._histogram, rank)
         index = min(max(rank, 1), self.count) - 1
@@ -99,6 +110,8 @@ class TensorStatistics:
         low, high = finite_range(values)
         if sample is not None:
             self._samples.add(sample, low, high)
+        if self._raw is not None:
+            self._raw.add(sample, values)
         low, high = min(low, self._minimum), max(high, self._maximum)
         if self._histogram is None and self.count + values.size <= EXACT_LIMIT:
             self._keep(values)
@@ -111,7 +124,10 @@ class TensorStatistics:
 
     @staticmethod
     def merge(a: TensorStatistics, b: TensorStatistics) -> TensorStatistics:
-        """The statistics of all values of both, which are left as they are."""
+        """The statistics of all values of both, which are left as they are.
+
+        Raw values are kept when both have kept them.
+        """
         result = TensorStatistics()
         binned = [part._histogram for part in (a, b) if part._histogram is not None]
         if binned:
@@ -124,10 +140,14 @@ class TensorStatistics:
             if part._histogram is None:
                 result.update(part._kept)
             result._samples.add_all(part._samples)
+        if a._raw is not None and b._raw is not None:
+            result._raw = RawValues()
+            result._raw.add_all(a._raw)
+            result._raw.add_all(b._raw)
         return result
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The statistics as a few plain arrays, for storage; equal statistics give equal arrays."""
+        """The statistics as a few plain arrays, without raw values; equal statistics give equal arrays."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         if len(self._samples):
             index, minima, maxima = self.sample_ranges

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from qir.cli.errors import report_errors
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
 
-if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
-    from qir.passes.calibrate import Method
-
-_METHODS = ("ifmr", "min-max", "percentile")
+METHODS = ("min-max", "moving-average", "percentile", "mse", "kl", "ifmr", "hfmg")
+"""Listed here again, because help is shown without importing the methods."""
 
 
 @click.command(context_settings=SETTINGS)
@@ -24,8 +20,9 @@ _METHODS = ("ifmr", "min-max", "percentile")
     "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
 )
 @click.option(
-    "--method", type=click.Choice(_METHODS), default="ifmr", show_default=True, help="Activation ranges."
-)
+    "--method", metavar="NAME", default="ifmr", show_default=True,
+    help=f"How ranges of activations are chosen: {', '.join(METHODS)}.",
+)  # fmt: skip
 @click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
 @form_option
 @click.option(
@@ -40,7 +37,7 @@ def quantize(
     output: str,
     target: str,
     pipeline: str,
-    method: Method,
+    method: str,
     skip: tuple[str, ...],
     form: str,
     proof_samples: int,

@@ -18,7 +18,6 @@ from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
 from qir.ir.graph import Graph
 from qir.models import load
-from qir.passes.calibrate import Method
 from qir.quantization import Quantized, quantize
 from qir.report import Report
 from qir.runtime.session import Session
@@ -34,7 +33,7 @@ class QuantizeJob:
     output: str
     target: str
     pipeline: str
-    method: Method
+    method: str
     skip: tuple[str, ...]
     form: str
     proof_samples: int

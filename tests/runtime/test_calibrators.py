@@ -17,15 +17,15 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, ConfigError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime import statistics as statistics_module
-from qir.runtime.calibrators import (
+from qir.runtime.calibration import (
     CalibrationMethod,
     Ifmr,
     MinMax,
     Percentile,
     ifmr_exact,
     method_named,
-    search_ratios,
 )
+from qir.runtime.calibration.ifmr import search_ratios
 from qir.runtime.kernels import fake_quantize
 from qir.runtime.scales import FLT_EPSILON, in_float16
 from qir.runtime.statistics import TensorStatistics

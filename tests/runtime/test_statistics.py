@@ -17,7 +17,7 @@ from qir.ir.errors import CalibrationError
 from qir.ir.types import QuantSpec
 from qir.runtime import histogram as histogram_module
 from qir.runtime import statistics as statistics_module
-from qir.runtime.calibrators import Ifmr, MinMax, Percentile
+from qir.runtime.calibration import Ifmr, MinMax, Percentile
 from qir.runtime.density import density_of
 from qir.runtime.histogram import Histogram, exponent_for
 from qir.runtime.kernels.binning import BINS

@@ -1,23 +1,23 @@
-"""Calibration methods: pure functions from the statistics of a tensor to its scale and zero point."""
+"""AMCT's IFMR (specification D.3, M): among ranges whose end moves, the one with the least squared error."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qir.ir.errors import CalibrationError, ConfigError, did_you_mean
+from qir.ir.errors import CalibrationError, ConfigError
 from qir.ir.types import QuantParams, QuantSpec
-from qir.runtime.density import Density, density_of
-from qir.runtime.kernels import flat_floats, ifmr_loss, ifmr_loss_density, round_half_even
+from qir.runtime.calibration.options import check_percentile, closed_without_scale, outermost_rank
+from qir.runtime.calibration.registry import calibrator
+from qir.runtime.density import density_of
+from qir.runtime.kernels import flat_floats, ifmr_loss, round_half_even
 from qir.runtime.kernels.ranges import finite_range
 from qir.runtime.scales import (
-    FLT_EPSILON,
     checked,
-    params_of_range,
     signed_range,
     symmetric_bound_and_steps,
     without_tiny,
@@ -28,63 +28,10 @@ from qir.runtime.statistics import TensorStatistics
 F32 = npt.NDArray[np.float32]
 
 
-class CalibrationMethod(Protocol):
-    """What `calibrate` needs of a method: options are the fields of a frozen dataclass."""
-
-    name: ClassVar[str]
-
-    def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
-        """Scale and zero point for a tensor with these statistics; CalibrationError when there are none."""
-
-
-def closed_without_scale(spec: QuantSpec) -> QuantParams | None:
-    """Params of a spec that needs no statistics (float16, float32), else None; refuses per-channel specs."""
-    if spec.qtype.is_float:
-        return QuantParams(spec)
-    if spec.axis is not None:
-        raise ConfigError(
-            f"activations are quantized per tensor, but the spec has channel axis {spec.axis}; use axis None"
-        )
-    return None
-
-
-@dataclass(frozen=True)
-class MinMax:
-    """The whole range of the data (specification D.1)."""
-
-    name: ClassVar[str] = "min-max"
-
-    def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
-        """Close `spec` by minimum and maximum."""
-        return closed_without_scale(spec) or params_of_range(statistics.minimum, statistics.maximum, spec)
-
-
-@dataclass(frozen=True)
-class Percentile:
-    """The range without the outermost elements; `percentile` is the fraction of all that either end keeps.
-
-    The ends are the k-th largest and the k-th smallest of L elements, k = L - int(percentile * L) as in IFMR;
-    exact while the statistics keep the values, otherwise within one bin of the histogram.
-    """
-
-    percentile: float = 0.9999
-    name: ClassVar[str] = "percentile"
-
-    def __post_init__(self) -> None:
-        _check_percentile("percentile", self.percentile)
-
-    def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
-        """Close `spec` by the range between the two percentiles."""
-        known = closed_without_scale(spec)
-        if known is not None:
-            return known
-        rank = outermost_rank(self.percentile, statistics.count)
-        return params_of_range(statistics.nth_smallest(rank), statistics.nth_largest(rank), spec)
-
-
+@calibrator("ifmr")
 @dataclass(frozen=True)
 class Ifmr:
-    """AMCT's IFMR (specification D.3, M): among ranges whose end moves, the one with the least squared error.
+    """AMCT's IFMR: the range, near the percentiles of the data, with the least squared error.
 
     The end of the range (both ends when symmetric) is tried at `start`, `start + step`, … below `end` times
     the percentile of the data; the first candidate of least error wins.
@@ -95,11 +42,10 @@ class Ifmr:
     start: float = 0.7
     end: float = 1.3
     step: float = 0.01
-    name: ClassVar[str] = "ifmr"
 
     def __post_init__(self) -> None:
-        _check_percentile("max_percentile", self.max_percentile)
-        _check_percentile("min_percentile", self.min_percentile)
+        check_percentile("max_percentile", self.max_percentile)
+        check_percentile("min_percentile", self.min_percentile)
         if not (0 < self.start < self.end and self.step > 0):
             raise ConfigError(
                 "ifmr needs 0 < start < end and step > 0, not "
@@ -117,7 +63,7 @@ class Ifmr:
         low = statistics.nth_smallest(outermost_rank(self.min_percentile, statistics.count))
         high = statistics.nth_largest(outermost_rank(self.max_percentile, statistics.count))
         candidates = ifmr_candidates(self, low, high, spec)
-        return candidates.choose(_density_loss(density_of(statistics.histogram), candidates))
+        return candidates.choose(density_of(statistics.histogram).loss(*candidates.ranges))
 
 
 @dataclass(frozen=True)
@@ -196,38 +142,9 @@ def search_ratios(start: float, end: float, step: float) -> F32:
     return (base.astype(np.float64) + (index % 8) * step).astype(np.float32)
 
 
-def outermost_rank(percentile: float, count: int) -> int:
-    """k such that the k-th largest of `count` elements bounds the fraction `percentile` of them."""
-    return 1 if 1 - percentile < FLT_EPSILON else max(count - int(percentile * count), 1)
-
-
-def method_named(name: str) -> CalibrationMethod:
-    """A method with default options by its name; ConfigError with the nearest names when there is none."""
-    methods: dict[str, CalibrationMethod] = {m.name: m for m in (MinMax(), Percentile(), Ifmr())}
-    if name not in methods:
-        raise ConfigError(
-            f"unknown calibration method {name!r}{did_you_mean(name, methods)} (known: {', '.join(methods)})"
-        )
-    return methods[name]
-
-
 def _close_exactly(method: Ifmr, values: F32, spec: QuantSpec) -> QuantParams:
     """IFMR on all values, in ascending order."""
     low = float(values[outermost_rank(method.min_percentile, values.size) - 1])
     high = float(values[-outermost_rank(method.max_percentile, values.size)])
     candidates = ifmr_candidates(method, low, high, spec)
     return candidates.choose(ifmr_loss(values, *candidates.ranges))
-
-
-def _density_loss(density: Density, candidates: Candidates) -> npt.NDArray[np.float64]:
-    loss = ifmr_loss_density(density.edges, density.density, *candidates.ranges)
-    for value, count in density.points:
-        with np.errstate(over="ignore", invalid="ignore"):  # `choose` leaves out what overflows
-            loss = loss + count * ifmr_loss(np.asarray([value], np.float32), *candidates.ranges)
-    return loss
-
-
-def _check_percentile(option: str, value: float) -> None:
-    if not 0.5 < value <= 1:
-        hint = f"; for {value} % write {value / 100}" if 50 < value <= 100 else ""
-        raise ConfigError(f"{option} must be a fraction above 0.5 and at most 1, not {value}{hint}")
