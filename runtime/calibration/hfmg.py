@@ -17,7 +17,7 @@ from qir.runtime.calibration.registry import calibrator
 from qir.runtime.density import density_of
 from qir.runtime.kernels import flat_floats
 from qir.runtime.kernels.ranges import finite_range
-from qir.runtime.kernels.searching import hfmg_losses
+from qir.runtime.kernels.searching import add_inner_errors, tail_ranges
 from qir.runtime.scales import FLT_EPSILON, params_of_range
 from qir.runtime.statistics import TensorStatistics
 
@@ -147,16 +147,37 @@ def hfmg_exact(
 def _best(bins: Bins, spec: QuantSpec) -> QuantParams:
     """Close `spec` by the first range with the least loss."""
     left, right = _ranges(bins.counts)
-    loss = np.empty(left.size)
-    hfmg_losses(bins.counts, bins.width, left, right, 1 << spec.qtype.bits, loss)
+    levels = 1 << spec.qtype.bits
+    moments = _moments(bins.counts)
+    loss = _outer_errors(moments, left, right, levels)
+    add_inner_errors(bins.counts, *moments, left, right, levels, loss)
+    # Cells too narrow for float32 have no error, as in AMCT.
+    loss[bins.width * (right - left + 1) / levels < FLT_EPSILON] = 0
     best = int(np.argmin(loss))
     # AMCT's arithmetic: float32 throughout.
-    start, width = (
-        np.float32(bins.low),
-        (np.float32(bins.high) - np.float32(bins.low)) / np.float32(bins.counts.size),
-    )
+    start = np.float32(bins.low)
+    width = (np.float32(bins.high) - start) / np.float32(bins.counts.size)
     low, high = start + np.float32(left[best]) * width, start + np.float32(right[best] + 1) * width
     return params_of_range(low, high, spec)
+
+
+def _moments(counts: F64) -> tuple[F64, F64, F64]:
+    """Sums over the bins below each edge of counts times 1, x and x^2; x counts in bins from the lowest."""
+    centres = np.arange(counts.size) + 0.5
+    terms = (counts, counts * centres, counts * (centres * centres + 1 / 12))
+    zeroth, first, second = (np.concatenate([[0.0], np.cumsum(term)]) for term in terms)
+    return zeroth, first, second
+
+
+def _outer_errors(moments: tuple[F64, F64, F64], left: I64, right: I64, levels: int) -> F64:
+    """The squared error, in bins, of what lies beyond each range: it becomes the centre of the last cell."""
+    size = (right - left + 1) / levels
+    total = np.zeros(left.size)
+    ends = ((np.zeros_like(left), left, left + size / 2), (right + 1, -1, left + (levels - 0.5) * size))
+    for start, stop, centre in ends:
+        zeroth, first, second = (moment[stop] - moment[start] for moment in moments)
+        total += second - 2 * centre * first + centre * centre * zeroth
+    return total
 
 
 def _ranges(counts: F64) -> tuple[I64, I64]:
@@ -165,21 +186,9 @@ def _ranges(counts: F64) -> tuple[I64, I64]:
     A step drops the bins at one end that hold at least one of _STEPS elements: at the end where these are
     more bins, at the upper one when they are as many; until a quarter of the bins is left.
     """
-    below = np.cumsum(counts)
-    total = float(below[-1])
-    step = max(math.ceil(total / _STEPS), 1)
-    left, right = 0, counts.size - 1
-    found: list[tuple[int, int]] = []
-    while right - left > math.ceil(counts.size / 4):
-        before = float(below[left - 1]) if left else 0.0
-        up = min(int(np.searchsorted(below, before + step - 1e-6)) + 1, right)
-        rest = total - float(below[right])
-        # The largest bin below which all but step more elements lie.
-        down = max(int(np.searchsorted(below, total - rest - step + 1e-6, side="right")) - 1, left)
-        if up - left > right - down:
-            left = up
-        else:
-            right = down
-        found.append((left, right))
-    pairs = np.asarray(found or [(0, counts.size - 1)], np.int64)
+    step = float(max(math.ceil(float(counts.sum()) / _STEPS), 1))
+    found = np.zeros((counts.size, 2), np.int64)
+    number = np.zeros(1, np.int64)
+    tail_ranges(counts, step, found, number)
+    pairs = found[: max(int(number[0]), 1)]
     return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])

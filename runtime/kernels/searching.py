@@ -14,52 +14,69 @@ _INDICES = Argument("int64", 1, readonly=True)
 _RESULTS = Argument("float64", 1)
 
 
-@kernel(DOUBLES, Argument("float64"), _INDICES, _INDICES, COUNT, _RESULTS)
-def hfmg_losses(counts: F64, width: float, left: I64, right: I64, levels: int, loss: F64) -> None:
-    """loss[j] = squared error of data spread evenly in bins when bins left[j]..right[j] are divided into
-    `levels` equal cells whose centres stand for them; beyond, the first and the last centre do.
+@kernel(DOUBLES, Argument("float64"), Argument("int64", 2), Argument("int64", 1))
+def tail_ranges(counts: F64, step: float, found: I64, number: I64) -> None:
+    """found[:number[0]] = first and last bin of ranges that drop ever more bins from the ends.
 
-    Within a cell the error of a bin from b to e around the centre c is counts / width * ((e - c)^3 - (b -
-    c)^3) / 3; bins beyond the range are summed by their moments. Where these alone exceed the least loss so
-    far, they are all that is computed: the least loss and its place come out right.
+    Of the fewest bins that hold `step` elements at the lower end and at the upper one, the larger number is
+    dropped, at the upper end of equals, until a quarter of the bins is left. Without any, the whole range.
     """
-    n = counts.size
+    left, right, k = 0, counts.size - 1, 0
+    found[0, 0], found[0, 1] = left, right
+    while right - left > (counts.size + 3) // 4:
+        up, held = left, 0.0
+        while up < right and held < step:
+            held += counts[up]
+            up += 1
+        down, held = right, 0.0
+        while down > left and held < step:
+            held += counts[down]
+            down -= 1
+        if up - left > right - down:
+            left = up
+        else:
+            right = down
+        found[k, 0], found[k, 1] = left, right
+        k += 1
+    number[0] = k
+
+
+@kernel(DOUBLES, DOUBLES, DOUBLES, DOUBLES, _INDICES, _INDICES, COUNT, _RESULTS)
+def add_inner_errors(
+    counts: F64, below: F64, below_x: F64, below_xx: F64, left: I64, right: I64, levels: int, loss: F64
+) -> None:
+    """Add to loss[j] the squared error of data in bins left[j]..right[j] when `levels` equal cells divide
+    these, and the centre of a cell stands for its data; in units of the width of a bin.
+
+    Data are spread evenly in bins. below, below_x and below_xx are the sums of 1, x and x^2 under each edge.
+    A loss that exceeds the least one so far before is left alone: the least one and its place come out right.
+    """
     least = np.inf
-    moments = np.zeros((3, n + 1))
-    for i in range(n):
-        moments[0, i + 1] = moments[0, i] + counts[i]
-        moments[1, i + 1] = moments[1, i] + counts[i] * (i + 0.5)
-        moments[2, i + 1] = moments[2, i] + counts[i] * (i + 0.5) * (i + 0.5)
     for j in range(left.size):
-        first, last = left[j], right[j]
-        cell = width * (last - first + 1) / levels
-        if cell < 1.192092896e-07:
-            loss[j] = least = 0.0
-            continue
-        # In units of the width of a bin, from the lower end of bin 0.
-        size = cell / width
-        low, high = first + size / 2, first + (levels - 0.5) * size
-        total = 0.0
-        for side in range(2):
-            start, stop, centre = (0, first, low) if side == 0 else (last + 1, n, high)
-            total += (
-                moments[2, stop] - moments[2, start] - 2 * centre * (moments[1, stop] - moments[1, start])
-            )
-            total += (centre * centre + 1.0 / 12.0) * (moments[0, stop] - moments[0, start])
-        loss[j] = total * width * width
         if loss[j] > least:
             continue
-        whole = size * size * size / 12
-        for i in range(first, last + 1):
-            if counts[i] == 0:
-                continue
-            begin, end = i - first, i - first + 1
-            a = min(max(np.floor(begin / size), 0.0), levels - 1.0)
-            b = min(max(np.floor(end / size), 0.0), levels - 1.0)
-            u, v = begin - (a + 0.5) * size, end - (b + 0.5) * size
-            third = (v * v * v - u * u * u) / 3 + (b - a) * whole
-            total += counts[i] * third
-        loss[j] = total * width * width
+        first, last = left[j], right[j]
+        size = (last - first + 1) / levels
+        total = below_xx[last + 1] - below_xx[first]
+        zeroth, linear = below[first], below_x[first]
+        if levels < 2 * (last - first + 1):
+            for g in range(levels):
+                centre = first + (g + 0.5) * size
+                x = first + (g + 1) * size
+                i = min(int(x), last)
+                f = x - i
+                next_zeroth = below[i] + counts[i] * f
+                next_linear = below_x[i] + counts[i] * f * (i + 0.5 * f)
+                total += centre * centre * (next_zeroth - zeroth) - 2 * centre * (next_linear - linear)
+                zeroth, linear = next_zeroth, next_linear
+        else:
+            total = 0.0
+            for i in range(first, last + 1):
+                a = min(np.floor((i - first) / size), levels - 1.0)
+                b = min(np.floor((i - first + 1) / size), levels - 1.0)
+                u, v = (i - first) - (a + 0.5) * size, (i - first + 1) - (b + 0.5) * size
+                total += counts[i] * ((v * v * v - u * u * u) / 3 + (b - a) * size * size * size / 12)
+        loss[j] += total
         least = min(least, loss[j])
 
 
