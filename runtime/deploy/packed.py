@@ -1,8 +1,9 @@
 """Finds INT4 weights, which are stored two in a byte, and unpacks them.
 
 Nothing in a deploy graph says that a weight is packed, but it then has half as many input channels as the
-layer's input has. Shapes come from ONNX's shape inference over a copy without the Ascend ops, for one sample
-(inference computes few shapes from symbols), or from a run on zeros where inference gives up.
+layer's input has. Shapes are those that the graph states; elsewhere they come from ONNX's shape inference
+over a copy without the Ascend ops, for one sample (inference computes few shapes from symbols), or from a run
+on zeros where inference gives up.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,36 +26,78 @@ from qir.runtime.deploy.fields import describe
 from qir.runtime.deploy.layers import WEIGHTED, IntegerLayer
 from qir.runtime.deploy.ops import ANTI_QUANT, DEQUANT, QUANT, is_op
 from qir.runtime.int4 import unpack_int4
-from qir.runtime.session import Session
+from qir.runtime.session import Feeds, Session
 
 _SAMPLES = 1
 _log = logging.getLogger(__name__)
 
 
-def unpack_weights(graph: Graph, layers: Sequence[IntegerLayer]) -> tuple[IntegerLayer, ...]:
-    """The layers with INT4 weights unpacked; ModelError where a weight does not fit the layer's input."""
-    skeleton = _skeleton(graph)
-    unpacked = list(layers)
+class Unpacked(NamedTuple):
+    """Layers, their INT4 weights unpacked; `unknown` names those that may have such weights or not."""
+
+    layers: tuple[IntegerLayer, ...]
+    unknown: tuple[str, ...] = ()
+
+
+def unpack_weights(graph: Graph, layers: Sequence[IntegerLayer], example: Feeds | None = None) -> Unpacked:
+    """The layers of `graph` with INT4 weights unpacked; ModelError where a weight does not fit its input.
+
+    `example` is a feed to come: its shapes say what the inputs of the graph leave open.
+    """
+    stated = [_stated_channels(layer) for layer in layers]
+    unpacked = [_with_weight(*pair) for pair in zip(layers, stated, strict=True)]
+    if all(n is not None or layer.weight is None for layer, n in zip(layers, stated, strict=True)):
+        return Unpacked(tuple(unpacked))
+    skeleton = _skeleton(graph, example or {})
+    for old, new in zip(layers, unpacked, strict=True):
+        if new is not old:
+            _set_zeros(skeleton, new)
+    unknown: list[str] = []
     for trial in (_input_channels, _channels_run):
         changed = True
         while changed:
-            changed = False
+            changed, unknown = False, []
             infer_types(skeleton)
             for i, layer in enumerate(unpacked):
-                weight = _unpacked(layer, trial(skeleton, layer))
-                if weight is not None:
-                    unpacked[i], changed = replace(layer, weight=weight), True
-                    zeros = np.broadcast_to(np.int8(0), weight.shape)
-                    skeleton.node(layer.name).set_input(1, skeleton.constant(zeros, f"{layer.name}.unpacked"))
-    return tuple(unpacked)
+                channels = trial(skeleton, layer)
+                unknown += [layer.name] if channels is None and layer.weight is not None else []
+                unpacked[i] = _with_weight(layer, channels)
+                if unpacked[i] is not layer:
+                    changed = True
+                    _set_zeros(skeleton, unpacked[i])
+    return Unpacked(tuple(unpacked), tuple(unknown))
 
 
-def _skeleton(graph: Graph) -> Graph:
-    """A copy for its shapes: nothing quantizes, and an open number of samples is one."""
+def _stated_channels(layer: IntegerLayer) -> int | None:
+    """The input channels as the graph states them; None where it does not, or other than can be."""
+    first, weight = layer.node.input(0), layer.weight
+    channels = None if first is None else _channels_of(layer, first.tensor.shape)
+    if weight is None or channels is None:
+        return None
+    return channels if channels in (_stored(layer, weight), 2 * _stored(layer, weight)) else None
+
+
+def _with_weight(layer: IntegerLayer, channels: int | None) -> IntegerLayer:
+    """The layer with its weight unpacked; itself when it is not packed."""
+    weight = _unpacked(layer, channels)
+    return layer if weight is None else replace(layer, weight=weight)
+
+
+def _set_zeros(skeleton: Graph, layer: IntegerLayer) -> None:
+    """Give the layer a weight of the unpacked shape."""
+    assert layer.weight is not None
+    zeros = np.broadcast_to(np.int8(0), layer.weight.shape)
+    skeleton.node(layer.name).set_input(1, skeleton.constant(zeros, f"{layer.name}.unpacked"))
+
+
+def _skeleton(graph: Graph, example: Feeds) -> Graph:
+    """A copy for its shapes: nothing quantizes, and inputs are as in `example`, or one sample."""
     skeleton = graph.clone()
     for fed in skeleton.inputs:
         shape = fed.tensor.shape
-        if shape and not isinstance(shape[0], int):
+        if fed.name in example:
+            fed.type = replace(fed.tensor, shape=example[fed.name].shape)
+        elif shape and not isinstance(shape[0], int):
             fed.type = replace(fed.tensor, shape=(_SAMPLES, *shape[1:]))
     for node in skeleton.nodes:
         if is_op(node, QUANT, DEQUANT, ANTI_QUANT):
@@ -85,17 +128,21 @@ def _unpacked(layer: IntegerLayer, channels: int | None) -> npt.NDArray[np.int8]
     weight = layer.weight
     if weight is None or channels is None:
         return None
-    axis = _input_axis(layer)
-    groups = layer.groups if layer.node.op == "Conv" else 1
-    stored = weight.shape[axis] * groups
+    stored = _stored(layer, weight)
     if channels in (stored, _SAMPLES):  # the latter may be the stand-in for an open dimension
         return None
     if 2 * stored == channels:
-        return unpack_int4(weight, axis)
+        return unpack_int4(weight, _input_axis(layer))
     raise ModelError(
         f"the weight of layer {describe(layer.node)} has shape {list(weight.shape)} for {stored} input "
         f"channels, but the layer reads {channels}"
     )
+
+
+def _stored(layer: IntegerLayer, weight: npt.NDArray[np.int8]) -> int:
+    """Input channels that the weight is for, as it is stored."""
+    channels: int = weight.shape[_input_axis(layer)]
+    return channels * layer.groups if layer.node.op == "Conv" else channels
 
 
 def _input_axis(layer: IntegerLayer) -> int:

@@ -103,7 +103,7 @@ def lower_for(graph: Graph, example: Feeds) -> Lowered:
 
 def _lowered(graph: Graph, found: DeployGraph, example: Feeds) -> Lowered:
     """Lowers `graph` in place."""
-    layers = unpack_weights(_sized(graph, example), found.layers)
+    layers = unpack_weights(graph, found.layers, example).layers
     return lower(graph, replace(found, layers=layers))
 
 
@@ -119,12 +119,3 @@ def _extremes(lowered: Lowered) -> list[str]:
 def _fetched(lowered: Lowered, sums: Sequence[str], taps: Sequence[str]) -> list[str]:
     held = _accumulators(lowered, sums)
     return [*dict.fromkeys(held.get(name, name) for name in taps), *_extremes(lowered)]
-
-
-def _sized(graph: Graph, example: Feeds) -> Graph:
-    """A copy whose inputs have the shapes of a feed."""
-    copy = graph.clone()
-    for value in copy.inputs:
-        if value.name in example:
-            value.type = replace(value.tensor, shape=example[value.name].shape)
-    return copy

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from qir.frontends.onnx import read_model
 from qir.ir.dtypes import DType
-from qir.ir.errors import ConfigError, QirError, did_you_mean
+from qir.ir.errors import ConfigError, ModelError, QirError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Value
 from qir.ir.types import Dim
@@ -98,7 +99,9 @@ class DeploySession:
         self._inputs = [_info(v) for v in graph.inputs if v.constant is None]
         self._outputs = [_info(v) for v in graph.outputs]
         found = read_layers(graph)
-        self._lowered = lower(graph, replace(found, layers=unpack_weights(graph, found.layers)))
+        unpacked = unpack_weights(graph, found.layers)
+        self._unknown = unpacked.unknown
+        self._lowered = lower(graph, replace(found, layers=unpacked.layers))
         self._session = self._open(())
         self._integers: Session | None = None
 
@@ -138,13 +141,29 @@ class DeploySession:
 
     def _open(self, taps: Sequence[str]) -> Session:
         checked = [name for each in self._lowered.layers for name in each.extremes or ()]
-        return Session(
-            self._lowered.graph, taps=[*taps, *checked], threads=self._threads, optimize=self._optimize
-        )
+        with self._explained():
+            return Session(
+                self._lowered.graph, taps=[*taps, *checked], threads=self._threads, optimize=self._optimize
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Names the layers whose weights may be the cause of an error."""
+        try:
+            yield
+        except QirError as error:
+            if not self._unknown:
+                raise
+            raise ModelError(
+                f"{error} (the graph does not say how many channels layer '{self._unknown[0]}' reads, so its "
+                "weight was taken as it is stored; if it is INT4, two numbers in a byte, give the inputs of "
+                "the model fixed sizes)"
+            ) from error
 
     def _run(self, session: Session, feeds: Feeds) -> Mapping[str, Array]:
         self._check(feeds)
-        results = session.run({**feeds, **self._lowered.scales})
+        with self._explained():
+            results = session.run({**feeds, **self._lowered.scales})
         for each in self._lowered.layers:
             check_overflow(each, results)
         return results

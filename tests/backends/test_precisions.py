@@ -19,7 +19,7 @@ from qir.backends.fake_quant import lower
 from qir.backends.targets import target_named
 from qir.frontends.onnx import read_model
 from qir.ir.dtypes import DType
-from qir.ir.errors import BackendError, ConfigError
+from qir.ir.errors import BackendError, ConfigError, ModelError
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
 from qir.ir.types import QuantParams, spec_of
@@ -159,6 +159,24 @@ def test_narrow_weights_by_insert_quant() -> None:
     assert layers["fc"].startswith("weights of fewer bits were asked for, but it is a Gemm")
     with pytest.raises(ConfigError, match="target 'ascend' has no weights of 5 bits, only of 4, 6, 7, 8"):
         finished(many_layers().graph, InsertQuant(weight_bits=5))
+
+
+def with_open_sizes(graph: Graph, *, stated: bool) -> Graph:
+    """The graph for images of any size; without `stated`, it says nothing of the shapes in it."""
+    image = graph.inputs[0]
+    image.type = replace(image.tensor, shape=("N", 4, "H", "W"))
+    for node in () if stated else graph.nodes:
+        node.output.type = replace(node.output.tensor, shape=None)
+    return graph
+
+
+def test_int4_where_the_inputs_are_of_open_size() -> None:
+    """What the first matrix reads is only known from the shapes that the graph states."""
+    graph = finished(many_layers().graph, InsertQuant(weight_bits=4))
+    session = DeploySession(with_open_sizes(deploy.lower(graph), stated=True))
+    assert np.array_equal(session.run(None, samples())[0], run(lower(graph), samples()))
+    with pytest.raises(ModelError, match=r"channels layer 'fc' reads, .* give the inputs .* fixed sizes"):
+        DeploySession(with_open_sizes(deploy.lower(graph), stated=False)).run(None, samples())
 
 
 def test_int4_of_a_transposed_convolution() -> None:
