@@ -60,7 +60,7 @@ class Calibrate(Pass):
         quants = self._selected(graph, context)
         if not quants:
             return False
-        statistics = statistics_for(graph, context, quants, self.weights)
+        statistics = statistics_for(graph, context, quants, self.weights, self.exact)
         for node in quants:
             if node.graph is None:
                 continue  # it went with its only layer

@@ -26,21 +26,26 @@ from qir.runtime.statistics_file import Statistics
 Weights = Literal["float", "quantized"]
 
 
-def statistics_for(graph: Graph, context: Context, quants: Sequence[Node], weights: Weights) -> Statistics:
-    """Statistics of the values behind open `quants` of the graph, for `calibrate{weights=…}`.
+def statistics_for(
+    graph: Graph, context: Context, quants: Sequence[Node], weights: Weights, exact: bool = False
+) -> Statistics:
+    """Statistics of the values behind open `quants` of the graph, for `calibrate{weights=… exact=…}`.
 
     Those of the context where it has some, which must be of this graph: CalibrationError tells what differs,
     or which value they lack. Otherwise they are taken from the context's data, and kept in the context;
-    PassError without data.
+    PassError without data. Exact ones hold the values themselves, which only data can give.
     """
     fingerprint = fingerprint_of(graph)
     configuration = weight_configuration(graph) if weights == "quantized" else None
-    found = next((s for s in context.collected if _serve(s, fingerprint, configuration, quants)), None)
-    if found is None and context.statistics is not None:
+    fitting = (s for s in context.collected if _serve(s, fingerprint, configuration, quants))
+    found = next((s for s in fitting if not exact or _are_exact(s, quants)), None)
+    if exact and found is None and context.data is None:
+        raise PassError("calibrate{exact=true} needs the data themselves: pass --data DATA (or Context.data)")
+    if found is None and context.statistics is not None and not exact:
         context.statistics.check(fingerprint, configuration)
         found = context.statistics
     if found is None:
-        found = _taken(graph, context, fingerprint, configuration)
+        found = _taken(graph, context, fingerprint, configuration, exact)
     if all(kept is not found for kept in context.collected):
         context.collected.append(found)
     _check_complete(found, quants)
@@ -86,8 +91,16 @@ def _serve(
     )
 
 
+def _are_exact(statistics: Statistics, quants: Sequence[Node]) -> bool:
+    return all(statistics[_name(quant)].is_raw for quant in quants)
+
+
 def _taken(
-    graph: Graph, context: Context, fingerprint: Fingerprint, configuration: Mapping[str, str] | None
+    graph: Graph,
+    context: Context,
+    fingerprint: Fingerprint,
+    configuration: Mapping[str, str] | None,
+    exact: bool,
 ) -> Statistics:
     if context.data is None:
         raise PassError(
@@ -106,6 +119,7 @@ def _taken(
         floats,
         tuple(floats.value(name) for name in layers),
         frozenset(name for name in layers if name not in wanted),
+        frozenset(wanted if exact else ()),
         {name: tuple(readers) for name, readers in layers.items()},
     )
     measured = (context.collect or collect)(taps, context.data, context.progress)

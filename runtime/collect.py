@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,15 +15,19 @@ from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant, unquantized
+from qir.runtime.arena import shrink_shared_arena
 from qir.runtime.measured import Measured, Problem
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
-from qir.runtime.session import Session, aligned_copy
+from qir.runtime.segmented import SegmentedSession
 from qir.runtime.statistics import TensorStatistics
 from qir.runtime.units import Array, CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
 
 logger = logging.getLogger(__name__)
+
+OnOutputs: TypeAlias = Callable[[Unit, Mapping[str, Array]], None]
+"""Takes a unit and the outputs of the graph for it, by name."""
 
 _TAPPED_BYTES = 256 << 20
 """Tapped tensors that all workers together may hold at a time; one unit at a time is always possible."""
@@ -32,12 +38,14 @@ class Taps:
     """What to measure in a graph: values (a quant's result stands for the float value behind it).
 
     Values named in `optional` may be other than finite floats, and then have a problem in place of
-    statistics; for all others that is an error. `layers` are those to leave in float as a cure, by value.
+    statistics; for all others that is an error. Of those in `raw` all elements are kept. `layers` are those
+    to leave in float as a cure, by value.
     """
 
     graph: Graph
     values: tuple[Value, ...]
     optional: frozenset[str] = frozenset()
+    raw: frozenset[str] = frozenset()
     layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -53,16 +61,21 @@ def collect_statistics(
 
 
 def collect(
-    taps: Taps, data: CalibrationData, progress: Progress | None = None, workers: int | None = None
+    taps: Taps,
+    data: CalibrationData,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    on_outputs: OnOutputs | None = None,
 ) -> Measured:
     """What one run over all of `data` tells of the tapped values.
 
-    The graph runs unit by unit in one session without threads of its own, several units at a time
+    The graph runs unit by unit, in segments without threads of their own, several units at a time
     (`workers`: at most so many, by default one per core). Which worker takes which unit does not show:
-    statistics merge exactly. Memory beyond that of inference: the tapped tensors of the units under way,
-    whatever the number of samples. Raises CalibrationError for NaN or infinite values, naming the first
-    sample and its first tensor in running order, for values that are no float tensors, and for data that do
-    not fit.
+    statistics merge exactly. Memory beyond that of inference: the tapped tensors of one segment of each unit
+    under way, whatever the number of samples. `on_outputs` gets each unit and what the graph returned for
+    it, in their order and in the thread that calls. Raises CalibrationError for NaN or infinite values,
+    naming the first sample and its first tensor in running order, for values that are no float tensors, and
+    for data that do not fit.
     """
     if not taps.values:
         return Measured(())
@@ -71,58 +84,71 @@ def collect(
     units = data.units(collector.run)
     first = next(units)
     with display.task("calibrate", data.total) as task:
-        tapped = collector.measure(first)
-        task.advance()
-        fitting = max(1, _TAPPED_BYTES // max(tapped, 1))
+        first_run = collector.measure(first)
+        fitting = max(1, _TAPPED_BYTES // max(first_run.tapped, 1))
         count = min(cores() if workers is None else workers, fitting)
-        logger.debug("calibration taps %d bytes a unit; %d workers", tapped, count)
-        for _ in ordered_map(collector.measure, units, count, collector.stop):
+        logger.debug("calibration taps %d bytes at a time; %d workers", first_run.tapped, count)
+        others = ordered_map(collector.measure, units, count, collector.stop)
+        for run in itertools.chain([first_run], others):
             task.advance()
+            if on_outputs is not None:
+                on_outputs(run.unit, run.outputs)
     measured = collector.gathered()
     del collector
+    shrink_shared_arena()
     return_freed_memory()
     return measured
 
 
+class UnitRun(NamedTuple):
+    """What the run of a unit leaves beside its statistics."""
+
+    unit: Unit
+    outputs: Mapping[str, Array]
+    tapped: int  # bytes of tapped tensors, of those that exist at a time
+
+
 class Collector:
-    """A session with taps, and one set of statistics per worker."""
+    """A graph in segments with taps, and one set of statistics per worker."""
 
     def __init__(self, taps: Taps) -> None:
         self._taps = taps
         self._sources = _in_running_order(taps.graph, taps.values)
-        self._session = Session(taps.graph, taps=tuple(self._sources), threads=1)
+        self._readers: dict[str, list[str]] = {}  # the names under which a float value is measured
+        for name, source in self._sources.items():
+            self._readers.setdefault(source.name, []).append(name)
+        self._session = SegmentedSession(taps.graph, tuple(self._sources.values()))
         self._states: list[Measured] = []
         self._idle: SimpleQueue[Measured] = SimpleQueue()
-        self.stop = self._session.stop
-
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs of the graph for one feed."""
-        return self._session.run({n: aligned_copy(a) for n, a in feeds.items()}, self._session.outputs)
+        self.run, self.stop = self._session.run, self._session.stop
 
     def fresh(self) -> Measured:
         """Nothing measured so far."""
         return Measured(self._sources)
 
-    def measure(self, unit: Unit) -> int:
-        """Run one unit and take its tensors in; returns their bytes."""
+    def measure(self, unit: Unit) -> UnitRun:
+        """Run one unit and take its tensors in."""
         try:
             state = self._idle.get_nowait()
         except Empty:
             state = self.fresh()
             self._states.append(state)
-        size = self.measure_into(state, unit)
+        run = self.measure_into(state, unit)
         self._idle.put(state)
-        return size
+        return run
 
-    def measure_into(self, state: Measured, unit: Unit) -> int:
-        """Run one unit and let `state`, which no other thread uses, take its tensors in; their bytes."""
-        tensors = self._session.run({n: aligned_copy(a) for n, a in unit.feeds.items()}, tuple(self._sources))
-        size = sum(array.nbytes for array in tensors.values())
-        for name in self._sources:
-            # The tensor is given back to the session's memory as soon as it is measured.
-            self._take(state, name, tensors.pop(name), unit)
+    def measure_into(self, state: Measured, unit: Unit) -> UnitRun:
+        """Run one unit and let `state`, which no other thread uses, take its tensors in."""
+        most, outputs = 0, dict[str, Array]()
+        for tensors in self._session.stages(unit.feeds, outputs):
+            most = max(most, sum(array.nbytes for array in tensors.values()))
+            for source in tuple(tensors):
+                array = tensors.pop(source)
+                for name in self._readers[source]:
+                    self._take(state, name, array, unit)
+                del array  # given back to the arena as soon as it is measured
         state.units += 1
-        return size
+        return UnitRun(unit, outputs, most)
 
     def _take(self, state: Measured, name: str, array: Array, unit: Unit) -> None:
         if name in state.problems:

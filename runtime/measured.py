@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,11 +22,11 @@ class Measured:
     """Statistics of values by name; mergeable like them, in any order.
 
     A value with a problem has no statistics, and of several problems the one of the first unit counts.
-    `units` is how many runs of the model they are from.
+    Values named in `raw` are kept as they are, too. `units` is how many runs of the model they are from.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self.tensors = {name: TensorStatistics() for name in names}
+    def __init__(self, names: Iterable[str], raw: Container[str] = ()) -> None:
+        self.tensors = {name: TensorStatistics(raw=name in raw) for name in names}
         self.problems: dict[str, Problem] = {}
         self.units = 0
 

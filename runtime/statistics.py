@@ -81,6 +81,11 @@ class TensorStatistics:
         """
         return self._samples.arrays()
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether all values are kept."""
+        return self._raw is not None
+
     def batches(self, size: int) -> list[F32] | None:
         """All values in batches of `size` samples, in the order of the samples; None unless they are kept."""
         return None if self._raw is None else self._raw.batches(size)

@@ -27,6 +27,7 @@ from qir.runtime.session import Session
 
 WITH_VARIANT = (*NETS, "default_sym")
 TARGET = target_named("ascend")
+AMCT_CALIBRATE = "calibrate{weights=quantized}"
 
 
 @cache
@@ -34,7 +35,7 @@ def with_reference_scales(net: str) -> Graph:
     """The float model through the pipeline `amct`, with the reference's activation scales."""
     graph = read_model(DATA / net / "float.onnx")
     context = Context(rules=TARGET.rules)
-    before, calibrate, after = TARGET.pipelines["amct"].partition("calibrate{weights=quantized}")
+    before, calibrate, after = TARGET.pipelines["amct"].partition(AMCT_CALIBRATE)
     assert calibrate
     PassManager(before.rstrip(",")).run(graph, context)
     for layer in quantized_layers(graph):
@@ -49,10 +50,14 @@ def with_reference_scales(net: str) -> Graph:
 
 
 @cache
-def calibrated(net: str) -> Graph:
+def calibrated(net: str, calibrate: str = AMCT_CALIBRATE) -> Graph:
+    return run_pipeline(net, TARGET.pipelines["amct"].replace(AMCT_CALIBRATE, calibrate))
+
+
+def run_pipeline(net: str, text: str) -> Graph:
     graph = read_model(DATA / net / "float.onnx")
     context = Context(rules=TARGET.rules, data=open_data(DATA / net / "calib.npz", graph))
-    PassManager(TARGET.pipelines["amct"]).run(graph, context)
+    PassManager(text).run(graph, context)
     return graph
 
 
@@ -94,6 +99,36 @@ def test_pipeline_amct_chooses_what_the_reference_chose(net: str) -> None:
         # The same IFMR candidate (neighbours are 1/130 apart); convolution engines differ in the last bits.
         assert abs(mine.scale_d / golden.scale_d - 1) < 1e-6, name
         assert mine.offset_d == golden.offset_d, name
+
+
+def assert_chosen_as_the_reference(graph: Graph, net: str) -> None:
+    found, expected = records(graph), reference(net)
+    assert list(found) == list(expected)
+    for name, golden in expected.items():
+        assert found[name].scale_d == pytest.approx(golden.scale_d, rel=1e-6), name
+        assert found[name].offset_d == golden.offset_d, name
+        (read,) = [n.inputs[0] for n in quantized_layers(graph) if n.name == name]
+        assert read is not None
+        assert read.producer is not None
+        source = read.producer.inputs[0]
+        assert source is not None
+        if source.producer is None:  # an input of the graph: nothing was computed that could differ
+            assert found[name].scale_d == golden.scale_d, name
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_exact_calibration_chooses_what_the_reference_chose(net: str) -> None:
+    assert_chosen_as_the_reference(calibrated(net, "calibrate{weights=quantized exact=true}"), net)
+
+
+@pytest.mark.parametrize("mode", ["", " exact=true batch-size=2"])
+def test_hfmg_chooses_what_the_reference_chose(mode: str) -> None:
+    """Linear layers have bins and symmetry of their own; the reference was given batches of two samples."""
+    linear = f"calibrate{{weights=quantized ops=Gemm,MatMul method=hfmg bins=1024{mode}}}"
+    rest = f"calibrate{{weights=quantized method=hfmg{mode}}}"
+    text = TARGET.pipelines["amct"].replace(AMCT_CALIBRATE, f"{linear},{rest}")
+    text = text.replace("insert-quant", "insert-quant{ops=Gemm,MatMul asymmetric=false},insert-quant")
+    assert_chosen_as_the_reference(run_pipeline("hfmg", text), "hfmg")
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -219,7 +219,7 @@ def test_workers_are_bounded_by_the_memory_of_their_taps(monkeypatch: pytest.Mon
         return mapped(function, items, workers, stop)
 
     monkeypatch.setattr(collect_module, "ordered_map", watched)
-    one_unit = sum(np.prod(shape) * 4 for shape in ((8, 6, 6), (3, 8, 8)))
+    one_unit = 4 * 8 * 6 * 6  # of r; x is there before
     for limit in (one_unit - 1, one_unit * 2, one_unit * 9):
         monkeypatch.setattr(collect_module, "_TAPPED_BYTES", limit)
         collected({"x": X}, graph, ["r", "x"], workers=4)
@@ -232,7 +232,7 @@ def test_an_optional_value_that_is_not_finite_is_a_problem_of_its_own(workers: i
     x[[7, 4, 12], 1] = 0
     values = (graph.value("a"), graph.value("b"))
     data = open_data([{"x": x[i : i + 2]} for i in range(0, 20, 2)], graph)
-    taps = collect_module.Taps(graph, values, frozenset({"b"}), {"b": ("fc7",)})
+    taps = collect_module.Taps(graph, values, frozenset({"b"}), layers={"b": ("fc7",)})
     measured = collect_module.collect(taps, data, workers=workers)
     assert list(measured.tensors) == ["a"]
     assert measured.tensors["a"].sample_ranges[0].tolist() == list(range(20))

@@ -17,7 +17,7 @@ from qir.ir.errors import CalibrationError
 from qir.ir.types import QuantSpec
 from qir.runtime import histogram as histogram_module
 from qir.runtime import statistics as statistics_module
-from qir.runtime.calibration import Ifmr, MinMax, Percentile
+from qir.runtime.calibration import Hfmg, Ifmr, Kl, MinMax, Mse, Percentile
 from qir.runtime.density import density_of
 from qir.runtime.histogram import Histogram, exponent_for
 from qir.runtime.kernels.binning import BINS
@@ -76,10 +76,10 @@ def test_split_order_and_merge_change_nothing(limit: int, data: list[float], dra
 def _closed(statistics: TensorStatistics) -> list[object]:
     """What every method makes of the statistics; an error counts as a result."""
     results: list[object] = []
-    for method in (MinMax(), Percentile(0.9), Ifmr()):
-        for symmetric in (False, True):
+    for method in (MinMax(), Percentile(0.9), Ifmr(), Mse(20), Kl(), Hfmg(1024)):
+        for spec in (QuantSpec(DType.I8), QuantSpec(DType.U8, False), QuantSpec(DType.I16, False)):
             try:
-                results.append(method.close(statistics, QuantSpec(DType.I8, symmetric)))
+                results.append(method.close(statistics, spec))
             except CalibrationError as error:
                 results.append(str(error))
     return results

@@ -18,10 +18,17 @@ from qir.ir.errors import CalibrationError, ConfigError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime import statistics as statistics_module
 from qir.runtime.calibration import (
+    METHODS,
     CalibrationMethod,
+    Hfmg,
     Ifmr,
+    Kl,
     MinMax,
+    MovingAverage,
+    Mse,
     Percentile,
+    Registry,
+    hfmg_exact,
     ifmr_exact,
     method_named,
 )
@@ -32,15 +39,18 @@ from qir.runtime.statistics import TensorStatistics
 
 GOLDEN = Path(__file__).parents[1] / "data" / "amct"
 VECTORS = np.load(GOLDEN / "vectors.npz")
-CASES = [c for c in json.loads((GOLDEN / "vectors.json").read_text()) if c["algo"] == "ifmr"]
+ALL_CASES = json.loads((GOLDEN / "vectors.json").read_text())
+CASES = [c for c in ALL_CASES if c["algo"] == "ifmr"]
+HFMG_CASES = [c for c in ALL_CASES if c["algo"] == "hfmg"]
+METHODS_TO_TRY = (MinMax(), MovingAverage(), Percentile(0.9), Ifmr(), Mse(), Kl(), Hfmg(1024))
 ASYMMETRIC = QuantSpec(DType.I8, symmetric=False)
 SYMMETRIC = QuantSpec(DType.I8)
 
 
 def taken(*parts: npt.ArrayLike) -> TensorStatistics:
     statistics = TensorStatistics()
-    for part in parts:
-        statistics.update(np.asarray(part, np.float32))
+    for index, part in enumerate(parts):
+        statistics.update(np.asarray(part, np.float32), sample=index)
     return statistics
 
 
@@ -68,6 +78,21 @@ def test_ifmr_on_histograms_picks_the_golden_candidates() -> None:
         statistics = binned(data[:500], data[500:])
         assert statistics.values is None
         assert Ifmr().close(statistics, expected.spec) == expected, case
+
+
+def test_hfmg_equals_amct_on_every_golden_vector() -> None:
+    assert len(HFMG_CASES) == 16
+    for case in HFMG_CASES:
+        data = VECTORS[str(case["case"]).split()[0]]
+        spec = QuantSpec(DType.I8, symmetric=not case["with_offset"])
+        expected = QuantParams.of(spec, case["scale"], case["offset"])
+        method = Hfmg(int(case["nbins"]))
+        assert hfmg_exact(np.split(data, 2), spec, method) == expected, case
+        raw = TensorStatistics(raw=True)
+        for index in (1, 0):
+            raw.update(np.split(data, 2)[index], sample=index)
+        assert method.close(raw, spec) == expected, case
+        assert method.close(binned(*np.split(data, 4)), spec) == expected, case
 
 
 def test_ratios_are_those_of_torch_arange() -> None:
@@ -132,7 +157,7 @@ def test_scale_of_a_range(low: float, high: float, spec: QuantSpec, scale: float
     assert MinMax().close(taken([low, high]), spec) == QuantParams.of(spec, scale, zero)
 
 
-@pytest.mark.parametrize("method", [MinMax(), Percentile(), Ifmr()])
+@pytest.mark.parametrize("method", METHODS_TO_TRY)
 @pytest.mark.parametrize("value", [0.0, 2.5, -2.5, 1e-30])
 def test_constant_tensors(method: CalibrationMethod, value: float) -> None:
     """A constant is representable whatever the method, the bins or their number."""
@@ -167,7 +192,7 @@ def test_zero_is_represented_exactly_and_the_zero_point_is_in_range(
     spec = QuantSpec(qtype, symmetric=symmetric)
     if symmetric and qtype is DType.U8:
         data = [abs(v) for v in data]
-    for method in (MinMax(), Percentile(0.9), Ifmr()):
+    for method in METHODS_TO_TRY:
         params = method.close(taken(data), spec)
         qmin, qmax = qtype.integer_range
         assert qmin <= params.zero_point[0] <= qmax
@@ -177,13 +202,16 @@ def test_zero_is_represented_exactly_and_the_zero_point_is_in_range(
 
 
 def test_float_types_close_without_scale() -> None:
-    for method in (MinMax(), Percentile(), Ifmr()):
+    for method in METHODS_TO_TRY:
         assert method.close(TensorStatistics(), QuantSpec(DType.F16)) == QuantParams(QuantSpec(DType.F16))
     assert ifmr_exact(np.float32([1]), QuantSpec(DType.F16)) == QuantParams(QuantSpec(DType.F16))
 
 
 def test_methods_are_found_by_name() -> None:
-    assert [method_named(n) for n in ("min-max", "percentile", "ifmr")] == [MinMax(), Percentile(), Ifmr()]
+    assert [type(method_named(n)) for n in METHODS] == list(METHODS.values())
+    assert [METHODS.name_of(m) for m in METHODS_TO_TRY] == [
+        "min-max", "moving-average", "percentile", "ifmr", "mse", "kl", "hfmg",
+    ]  # fmt: skip
     with pytest.raises(ConfigError, match=r"unknown calibration method 'iffmr'; did you mean 'ifmr'\?"):
         method_named("iffmr")
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -210,7 +238,7 @@ def test_errors_say_what_to_do() -> None:
         ifmr_exact(np.float32([1, np.nan]), SYMMETRIC)
     with pytest.raises(CalibrationError, match="no calibration data"):
         ifmr_exact(np.float32([]), SYMMETRIC)
-    for method in (MinMax(), Percentile(), Ifmr()):
+    for method in METHODS_TO_TRY:
         with pytest.raises(CalibrationError, match="no calibration data"):
             method.close(TensorStatistics(), SYMMETRIC)
 
@@ -224,3 +252,145 @@ def test_scales_in_float16() -> None:
     roots = np.sqrt(found[3:].astype(np.float64))
     assert roots.tolist() == np.float16(roots).tolist()
     assert found[3:] == pytest.approx(scale[3:], rel=1e-3)
+
+
+def test_a_registry_takes_every_name_once_and_methods_only() -> None:
+    registry = Registry()
+    registry.register("whole")(MinMax)
+    assert registry.named("whole") == MinMax()
+    with pytest.raises(ConfigError, match=r"'whole' is registered already, by .*MinMax; choose another name"):
+        registry.register("whole")(Percentile)
+    with pytest.raises(ConfigError, match=r"@dataclass\(frozen=True\) with a method close"):
+        registry.register("other")(Registry)  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match="Ifmr is no registered calibration method"):
+        registry.name_of(Ifmr())
+    assert list(registry) == ["whole"]
+
+
+def test_moving_average_follows_the_samples_in_their_order() -> None:
+    samples = [[-1.0, 2.0], [-3.0, 1.0], [0.5, 9.0]]
+    # Minimum: -1, then -1 - 0.5 * 2 = -2, then -2 + 0.5 * 2.5; maximum: 2, 1.5, 5.25.
+    expected = MinMax().close(taken([-0.75, 5.25]), ASYMMETRIC)
+    assert MovingAverage(0.5).close(taken(*samples), ASYMMETRIC) == expected
+    assert MovingAverage(0.5).close(taken(*samples[::-1]), ASYMMETRIC) != expected
+    shuffled = TensorStatistics()
+    for index in (2, 0, 1):
+        shuffled.update(np.float32(samples[index]), sample=index)
+    assert MovingAverage(0.5).close(shuffled, ASYMMETRIC) == expected
+    unknown = TensorStatistics()
+    unknown.update(np.float32([1]))
+    with pytest.raises(CalibrationError, match="no ranges of single samples"):
+        MovingAverage().close(unknown, ASYMMETRIC)
+    with pytest.raises(ConfigError, match="averaging_constant must be above 0"):
+        MovingAverage(0)
+
+
+def squared_error(data: npt.NDArray[np.float32], params: QuantParams) -> float:
+    arrays = params.scale_array(), params.zero_point_array()
+    return float(
+        np.sum((fake_quantize(data[None], *arrays, params.spec.qtype) - data).astype(np.float64) ** 2)
+    )
+
+
+@pytest.mark.parametrize("qtype", [DType.I4, DType.I8, DType.U8, DType.I16])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_mse_has_less_error_than_every_range_near_its_own(
+    qtype: DType, symmetric: bool, shift: float
+) -> None:
+    data = (np.random.default_rng(5).standard_t(3, 4000) + shift).astype(np.float32)
+    spec = QuantSpec(qtype, symmetric)
+    data = np.abs(data) if symmetric and qtype is DType.U8 else data
+    params = Mse().close(taken(data), spec)
+    best = squared_error(data, params)
+    qmin, qmax = (q - params.zero_point[0] for q in qtype.integer_range)
+    low, high = qmin * params.scale[0], qmax * params.scale[0]
+    for part in (0.5, 0.9, 1.1, 2.0):
+        for ends in ((low * part, high * part), (low, high * part), (low * part, high)):
+            other = MinMax().close(taken([min(ends[0], 0) if low < 0 else 0, ends[1]]), spec)
+            assert best <= squared_error(data, other) * 1.01
+    assert best <= squared_error(data, MinMax().close(taken(data), spec)) * 1.0001
+
+
+def test_kl_cuts_rare_outliers_and_keeps_uniform_data() -> None:
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=100_000).astype(np.float32)
+    rare = np.append(normal, np.float32([60, -70]))
+    for spec in (SYMMETRIC, ASYMMETRIC, QuantSpec(DType.U8, False)):
+        assert Kl().close(taken(rare), spec).scale[0] < MinMax().close(taken(rare), spec).scale[0] / 3
+        # Nothing of the bulk goes: 3 of 4 standard deviations stay.
+        assert Kl().close(taken(rare), spec).scale[0] > MinMax().close(taken([-3, 3]), spec).scale[0] * 0.9
+        even = rng.uniform(-1, 1, 100_000)
+        assert Kl().close(taken(even), spec).scale[0] == pytest.approx(
+            MinMax().close(taken(even), spec).scale[0], rel=0.03
+        )
+    positive = np.abs(rare)
+    unsigned = Kl().close(taken(positive), QuantSpec(DType.U8))
+    assert unsigned.scale[0] < positive.max() / 255 / 3
+    sixteen = QuantSpec(DType.I16)
+    assert Kl().close(taken(rare), sixteen) == MinMax().close(taken(rare), sixteen)
+
+
+def test_kl_is_the_divergence_of_its_definition() -> None:
+    """Against a plain computation: magnitudes in bins, tails folded, groups of bins that are not empty."""
+    data = np.abs(np.random.default_rng(2).standard_t(3, 30_000)).astype(np.float32)
+    bins, levels = 256, 8
+    edges = np.linspace(0, float(data.max()), bins + 1)
+    counts = np.histogram(data, edges)[0].astype(float)
+    divergences = {}
+    for end in range(levels, bins + 1):
+        inside = counts[:end]
+        p, q = inside.copy(), np.zeros(end)
+        p[-1] += counts[end:].sum()
+        for g in range(levels):
+            part = slice(g * end // levels, (g + 1) * end // levels)
+            used = inside[part] > 0
+            if used.any():
+                q[part][used] = inside[part].sum() / used.sum()
+        q[-1] = 1e-4 if q[-1] == 0 and p[-1] > 0 else q[-1]
+        p, q = p / p.sum(), q / inside.sum()
+        divergences[end] = float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
+    best = min(divergences, key=lambda end: divergences[end])
+    found = Kl(bins, bins + 2).close(binned(data), QuantSpec(DType.I4))
+    near = [end for end in divergences if abs(edges[end] / 7 / found.scale[0] - 1) < 1e-3]
+    assert len(near) == 1
+    assert divergences[near[0]] <= divergences[best] + 1e-4
+
+
+def test_kl_bins_of_a_typical_sample() -> None:
+    """One sample far beyond the others does not coarsen the bins, as many as may be."""
+    usual = [np.linspace(-1, 1, 2000) * part for part in (0.9, 1.0, 1.1)]
+    assert Kl(200, 300)._bins(taken(*usual, [1000.0])) == 300
+    assert Kl(200, 2000)._bins(taken(*usual, [2.1])) == 400
+    plain = TensorStatistics()
+    plain.update(np.float32([1, 1000]))
+    assert Kl(200, 300)._bins(plain) == 200
+
+
+def test_options_of_methods_are_checked() -> None:
+    for wrong, message in (
+        (lambda: Kl(num_bin=100), "num-bin of at least 129, not 100"),
+        (lambda: Kl(max_num_bin=200), "max-num-bin of at least 258"),
+        (lambda: Kl(1024, 512), "max-num-bin of at least num-bin"),
+        (lambda: Hfmg(1000), "bins of 1024, 2048, 4096, 8192, not 1000"),
+        (lambda: Hfmg(batch_size=0), "batch-size of at least 1"),
+        (lambda: Mse(0), "candidates of at least 1, not 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            wrong()
+
+
+def test_raw_values_make_methods_exact_and_come_in_batches_of_samples() -> None:
+    data = np.random.default_rng(1).normal(size=60_000).astype(np.float32)
+    parts = np.split(data, 6)
+    halves = [TensorStatistics(raw=True), TensorStatistics(raw=True)]
+    for index in (5, 0, 3, 1, 4, 2):
+        halves[index % 2].update(parts[index], sample=index)
+    raw = TensorStatistics.merge(*halves)
+    assert raw == taken(*parts)
+    for spec in (SYMMETRIC, ASYMMETRIC, QuantSpec(DType.I16)):
+        assert Ifmr().close(raw, spec) == ifmr_exact(data, spec)
+        assert Hfmg(1024, 4).close(raw, spec) == hfmg_exact([data[:40_000], data[40_000:]], spec, Hfmg(1024))
+    assert raw.nth_largest(100) == float(np.sort(data)[-100])
+    assert taken(*parts).batches(2) is None
+    assert TensorStatistics.merge(raw, TensorStatistics()).batches(1) is None
