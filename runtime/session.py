@@ -15,6 +15,7 @@ from qir.ir.node import Value
 from qir.ir.printer import print_type
 from qir.ir.quants import unquantized
 from qir.ir.types import TensorType
+from qir.runtime.arena import share_arena
 from qir.runtime.ort_errors import explain_load, explain_run
 from qir.runtime.units import Array
 
@@ -36,8 +37,9 @@ class Session:
     value behind it. `threads` is ONNX Runtime's number of threads within one run (None: all cores). Results
     depend on it in the last bit, so whatever must be reproducible runs with one. `optimize=False` runs the
     nodes as written; `arena=False` gives every tensor's memory back as soon as it was read, which is slower
-    and smaller. ModelError when ONNX Runtime cannot load the graph. `run` may be called from several threads
-    at a time.
+    and smaller. With `shared`, sessions that run in turns have one arena together, which lays out nothing in
+    advance (`shrink_shared_arena` empties it). ModelError when ONNX Runtime cannot load the graph. `run` may
+    be called from several threads at a time.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Session:
         threads: int | None = None,
         optimize: bool = True,
         arena: bool = True,
+        shared: bool = False,
     ) -> None:
         self.inputs = tuple(v.name for v in graph.inputs if v.constant is None)
         shapes = {v.name: v.tensor.shape for v in graph.inputs if v.constant is None}
@@ -59,17 +62,14 @@ class Session:
         self._options = ort.RunOptions()
         self._options.log_severity_level = _SILENT
         self._weights: list[Array] = []  # kept as long as the session may read them
-        self._session = self._load(graph, threads, optimize, arena)
+        options = _options(threads, optimize)
+        options.enable_cpu_mem_arena = arena
+        options.enable_mem_pattern = arena and not shared
+        if shared:
+            share_arena(options)
+        self._session = self._load(graph, options)
 
-    def _load(self, graph: Graph, threads: int | None, optimize: bool, arena: bool) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.log_severity_level = _SILENT
-        options.inter_op_num_threads = 1
-        options.intra_op_num_threads = threads or 0
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
-        options.add_session_config_entry(*EXACT_INT8)
-        levels = ort.GraphOptimizationLevel
-        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    def _load(self, graph: Graph, options: ort.SessionOptions) -> ort.InferenceSession:
         returned = set(self.outputs)
         taps = [name for name in self._fetched if name not in returned]
         try:
@@ -96,7 +96,7 @@ class Session:
         runs.
         """
         wanted = tuple(self._sources) if names is None else tuple(names)
-        self._check(feeds)
+        check_feeds(self.inputs, feeds)
         needed = {self._sources[name].name for name in wanted}
         fetched = [name for name in self._fetched if name in needed]
         found: dict[str, Array] = {}
@@ -116,16 +116,29 @@ class Session:
         """Make the runs under way fail soon, and all later ones: for leaving early."""
         self._options.terminate = True
 
-    def _check(self, feeds: Feeds) -> None:
-        for name in feeds:
-            if name not in self.inputs:
-                raise CalibrationError(
-                    f"the model has no input '{name}'{did_you_mean(name, self.inputs)}; "
-                    f"its inputs are {', '.join(self.inputs)}"
-                )
-        missing = [name for name in self.inputs if name not in feeds]
-        if missing:
-            raise CalibrationError(f"no data for the model's input '{missing[0]}'")
+
+def check_feeds(inputs: Sequence[str], feeds: Feeds) -> None:
+    """CalibrationError unless `feeds` are for these inputs."""
+    for name in feeds:
+        if name not in inputs:
+            raise CalibrationError(
+                f"the model has no input '{name}'{did_you_mean(name, inputs)}; "
+                f"its inputs are {', '.join(inputs)}"
+            )
+    missing = [name for name in inputs if name not in feeds]
+    if missing:
+        raise CalibrationError(f"no data for the model's input '{missing[0]}'")
+
+
+def _options(threads: int | None, optimize: bool) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry(*EXACT_INT8)
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    return options
 
 
 def _tappable(graph: Graph, name: str) -> Value:

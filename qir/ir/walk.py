@@ -33,15 +33,20 @@ def walk_graphs(graph: Graph) -> Iterator[Graph]:
             yield from walk_graphs(subgraph)
 
 
+def readings(node: Node) -> tuple[Value, ...]:
+    """The values that `node` reads, each once, and those that its subgraphs capture from around them."""
+    found = [value for value in node.inputs if value is not None]
+    for subgraph in node.subgraphs:
+        inner = list(walk_graphs(subgraph))
+        within = [value for graph in inner for value in graph.outputs]
+        within += [v for graph in inner for reader in graph.nodes for v in reader.inputs if v is not None]
+        found += [value for value in within if value.graph not in inner]
+    return tuple(dict.fromkeys(found))
+
+
 def producers(node: Node) -> tuple[Node, ...]:
     """The nodes of the same graph that must run before `node`, also those that its subgraphs read from."""
-    readings: list[Value | None] = list(node.inputs)
-    for subgraph in node.subgraphs:
-        for inner in walk_graphs(subgraph):
-            readings += inner.outputs
-            for reader in inner.nodes:
-                readings += reader.inputs
-    found = (None if value is None else value.producer for value in readings)
+    found = (value.producer for value in readings(node))
     return tuple(dict.fromkeys(n for n in found if n is not None and n.graph is node.graph))
 
 
