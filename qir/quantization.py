@@ -33,6 +33,7 @@ from qir.report import Report, report_layers
 from qir.runtime.calibration import METHODS, method_named
 from qir.runtime.compare import OutputComparison, compare_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Feeds, Session
 
@@ -151,6 +152,7 @@ def _finish(original: Graph, ours: bool, graph: Graph, context: Context, files: 
     data, progress = context.data, context.progress
     assert data is not None
     samples, outputs = _compare_outputs(original, ours, graph, data, files, progress)
+    return_freed_memory()
     written = None
     if files.output is not None:
         proven = samples[: files.proof_samples]

@@ -16,6 +16,7 @@ from qir.ir.printer import print_type
 from qir.ir.quants import unquantized
 from qir.ir.types import TensorType
 from qir.runtime.arena import share_arena
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.ort_errors import explain_load, explain_run
 from qir.runtime.units import Array
 
@@ -26,6 +27,7 @@ EXACT_INT8 = ("session.disable_quant_qdq", "1")
 kernels that ONNX Runtime fuses them into sum pairs of products in 16 bits and saturate, which moves a
 model by 14 % of its range and more. (session.x64quantprecision cures it too, but fails on shared weights.)"""
 _ALIGNMENT = 64
+_MANY_BYTES = 4 << 20
 _SILENT = 4
 """ONNX Runtime's severity "fatal": its errors come back as exceptions and need not be logged too."""
 
@@ -74,11 +76,14 @@ class Session:
         taps = [name for name in self._fetched if name not in returned]
         try:
             model = self._model(graph, taps, options)
-            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except QirError:
             raise
         except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
             raise ModelError(explain_load(str(error), graph)) from error
+        if sum(array.nbytes for array in self._weights) > _MANY_BYTES:
+            return_freed_memory()  # optimizing copies the weights, more than once
+        return session
 
     def _model(self, graph: Graph, taps: Sequence[str], options: ort.SessionOptions) -> bytes:
         """The model; `options` get its weights as they lie in memory, for ONNX Runtime to copy."""
