@@ -124,7 +124,7 @@ class Collector:
 
     def fresh(self) -> Measured:
         """Nothing measured so far."""
-        return Measured(self._sources)
+        return Measured(self._sources, self._taps.raw)
 
     def measure(self, unit: Unit) -> UnitRun:
         """Run one unit and take its tensors in."""

@@ -201,9 +201,9 @@ def test_statistics_are_per_worker_not_per_sample(monkeypatch: pytest.MonkeyPatc
     graph, made = conv_net(), []
 
     class Counted(TensorStatistics):
-        def __init__(self) -> None:
+        def __init__(self, *, raw: bool = False) -> None:
             made.append(self)
-            super().__init__()
+            super().__init__(raw=raw)
 
     monkeypatch.setattr(measured_module, "TensorStatistics", Counted)
     collected({"x": X}, graph, ["r"], workers=2)
