@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qir.passes.manager import PassManager as PassManager
     from qir.quantization import Quantized as Quantized
     from qir.quantization import quantize as quantize
+    from qir.runtime.calibration import calibrator as calibrator
     from qir.runtime.deploy import DeploySession as DeploySession
 
 _HOME = {
@@ -37,6 +38,7 @@ _HOME = {
     "QirError": "qir.ir.errors",
     "Quantized": "qir.quantization",
     "apply_record": "qir.conversion",
+    "calibrator": "qir.runtime.calibration",
     "compare": "qir.comparison",
     "convert_qdq": "qir.conversion",
     "convert_record": "qir.conversion",
@@ -57,6 +59,7 @@ __all__ = [
     "QirError",
     "Quantized",
     "apply_record",
+    "calibrator",
     "compare",
     "convert_qdq",
     "convert_record",

@@ -36,7 +36,7 @@ class TensorStatistics:
     are; and 16 bytes for each range of a sample. Not locked: give each thread its own and `merge` them.
     """
 
-    def __init__(self, *, raw: bool = False) -> None:
+    def __init__(self, raw: bool = False) -> None:
         """Empty statistics. `raw` keeps all values besides: for exact modes, with memory that grows."""
         self.count = 0
         self._minimum, self._maximum = math.inf, -math.inf

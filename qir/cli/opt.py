@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.plugins import plugin_option
 
 if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
     from qir.cli.outputs import Emit
@@ -51,6 +52,7 @@ def _list_passes(context: click.Context, _parameter: click.Parameter, wanted: bo
     "--list-passes", is_flag=True, is_eager=True, expose_value=False, callback=_list_passes,
     help="List passes with their options, and the pipelines of each target.",
 )  # fmt: skip
+@plugin_option
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(
     model: str,

@@ -6,7 +6,7 @@ import inspect
 
 from qir.backends.targets import TARGETS
 from qir.passes.base import Pass
-from qir.passes.options import options_of
+from qir.passes.options import Option, options_of
 from qir.passes.registry import PASSES
 
 
@@ -21,5 +21,15 @@ def describe_passes() -> str:
 
 def _describe(kind: type[Pass]) -> str:
     summary = (inspect.getdoc(kind) or "").partition("\n")[0]
-    options = "".join(f"\n      {option}" for option in options_of(kind).values())
+    options = "".join(f"\n      {option}{_choices(option)}" for option in options_of(kind).values())
     return f"{kind.name}\n    {summary}{options}"
+
+
+def _choices(option: Option) -> str:
+    """What an option chooses among, with the options of each."""
+    found = ""
+    for name, kind in (option.choices or {}).items():
+        summary = (inspect.getdoc(kind) or "").partition("\n")[0]
+        found += f"\n        {name}: {summary}"
+        found += "".join(f"\n          {inner}" for inner in options_of(kind).values())
+    return found

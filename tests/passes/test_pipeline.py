@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from qir.ir.errors import ConfigError, ParseError
 from qir.ir.graph import Graph
 from qir.passes.base import Pass
+from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context
 from qir.passes.options import options_of
 from qir.passes.pipeline import parse_pipeline, print_pipeline
 from qir.passes.registry import PASSES, pass_named
+from qir.runtime.calibration import Ifmr, Kl, Percentile
 
 
 class Rounding(enum.Enum):
@@ -204,3 +207,44 @@ def test_passes_are_found_by_name() -> None:
         assert pass_named(name) is kind
     with pytest.raises(ConfigError, match="there is no pass named 'zz'"):
         pass_named("zz")
+
+
+@pytest.mark.parametrize(
+    ("text", "item"),
+    [
+        ("calibrate", Calibrate()),
+        ("calibrate{method=percentile percentile=0.999}", Calibrate(Percentile(0.999))),
+        (
+            "calibrate{method=kl num-bin=512 layers=a,b exact=true}",
+            Calibrate(Kl(512), layers=("a", "b"), exact=True),
+        ),
+        ("calibrate{method=ifmr end=1.2}", Calibrate(Ifmr(end=1.2))),
+    ],
+)
+def test_options_of_a_method_stand_beside_those_of_the_pass(text: str, item: Calibrate) -> None:
+    assert parse_pipeline(text) == (item,)
+    assert str(item) == text
+    reordered = text.replace("method=percentile percentile=0.999", "percentile=0.999 method=percentile")
+    assert parse_pipeline(reordered) == (item,)
+    assert parse_pipeline("calibrate{end=1.2}") == (Calibrate(Ifmr(end=1.2)),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("calibrate{method=kl num-bim=512}", "'calibrate' has no option 'num-bim'; did you mean 'num-bin'"),
+        ("calibrate{method=min-max bins=512}", "'calibrate' has no option 'bins'"),
+        (
+            "calibrate{method=mse zzz=1}",
+            "its options: method, ops, layers, regex, exact, weights, scales, candidates",
+        ),
+        ("calibrate{method=kl num-bin=x}", "option 'num-bin' takes an integer, not 'x'"),
+        ("calibrate{method=kl num-bin=12}", "'calibrate': kl needs num-bin of at least 129, not 12"),
+        ("calibrate{method=kll}", "not 'kll'; did you mean 'kl'?"),
+        ("calibrate{method=}", "option 'method' takes one of hfmg, ifmr, kl"),
+        ("calibrate{method=kl,mse}", "option 'method' takes one of hfmg, ifmr, kl"),
+    ],
+)
+def test_mistakes_in_the_options_of_a_method(text: str, message: str) -> None:
+    with pytest.raises(ParseError, match=re.escape(message)):
+        parse_pipeline(text)
