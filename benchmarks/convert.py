@@ -1,12 +1,13 @@
 """What is left of the accuracy of a QDQ model of ONNX Runtime's quantizer after `qir convert`?
 
-Each ONNX case of the assets is quantized by ONNX Runtime (MinMax, int8, weights per channel) and converted.
-The table has the metric of the float model, of ONNX Runtime's model, of the converted fake-quant model in
-both forms and, with --deploy, of the deploy model in qir's executor; how many layers run in integers; and how
-many pairs of QuantizeLinear and DequantizeLinear went because the target computes in float there. All are
-scored on the same data, without ONNX Runtime's int8 kernels. Run from the repository's root:
+Each ONNX case of the assets is quantized by ONNX Runtime (int8, weights per channel) and converted. The table
+has the metric of the float model, of ONNX Runtime's model, of the converted fake-quant model in both forms
+and, with --deploy, of the deploy model in qir's executor; how many of the layers that compute with weights or
+pool run in integers; and how many pairs of QuantizeLinear and DequantizeLinear stay between float ops. With
+--drop those go, and the column counts these. All are scored on the same data, without ONNX Runtime's int8
+kernels. Run from the repository's root:
 
-    python -m benchmarks.convert [--only efficientnet_lite0,ppocr_rec] [--deploy]
+    python -m benchmarks.convert [--only ppocr_rec,digits] [--method Percentile] [--drop] [--deploy]
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from benchmarks.zoo import REASON, Case, selected
 def main() -> None:
     parser = argparse.ArgumentParser(description="accuracy of converted QDQ models")
     parser.add_argument("--only", help="comma-separated names of cases")
+    parser.add_argument("--method", default="MinMax", help="ONNX Runtime's calibrator (default: MinMax)")
+    parser.add_argument("--drop", action="store_true", help="without the pairs between float ops")
     parser.add_argument("--deploy", action="store_true", help="score the deploy models too")
     options = parser.parse_args()
     rows = []
@@ -33,7 +36,7 @@ def main() -> None:
         print(f"converting {case.name}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="qir-convert-") as made:
             try:
-                rows.append(row(case, Path(made), options.deploy))
+                rows.append(row(case, Path(made), options.method, options.drop, options.deploy))
             except Exception as error:  # peers raise whatever they like; the table goes on
                 rows.append([case.name, case.metric, f"failed: {error}"[:REASON], *[""] * 6])
     header = [
@@ -45,24 +48,31 @@ def main() -> None:
         "form ascend",
         "deploy",
         "layers",
-        "pairs gone",
+        "pairs gone" if options.drop else "pairs kept",
     ]
     print(markdown(header, rows, left=2))
 
 
-def row(case: Case, folder: Path, deploy: bool) -> Sequence[str]:
+def row(case: Case, folder: Path, method: str, drop: bool, deploy: bool) -> Sequence[str]:
     """The line of a case: metrics and counts."""
     import qir
+    from qir.ir.quants import TENSOR_OPS
 
     with quiet():
-        quantized = ort_quantizer(per_channel=True).run(case.model, case.feeds(), folder).model
-        forms = {form: qir.convert_qdq(quantized, folder / form, form=form) for form in ("qdq", "ascend")}
+        quantized = ort_quantizer(method).run(case.model, case.feeds(), folder).model
+        forms = {
+            form: qir.convert_qdq(
+                quantized, folder / form, form=form, between_floats="drop" if drop else "keep"
+            )
+            for form in ("qdq", "ascend")
+        }
         models = [case.model, quantized, *(found.paths.fake_quant_model for found in forms.values())]
         scores = [f"{case.score(model):.4f}" for model in models]
         scores.append(f"{deploy_score(case, forms['ascend'].paths.deploy_model):.4f}" if deploy else "")
-    layers = forms["ascend"].layers
+    layers = [layer for layer in forms["ascend"].layers if layer.op not in TENSOR_OPS]
     count = f"{sum(layer.is_quantized for layer in layers)}/{len(layers)}"
-    return [case.name, case.metric, *scores, count, str(len(forms["ascend"].removed))]
+    pairs = len(forms["ascend"].removed) if drop else forms["ascend"].kept
+    return [case.name, case.metric, *scores, count, str(pairs)]
 
 
 def deploy_score(case: Case, model: Path) -> float:
