@@ -33,10 +33,12 @@ from qir.passes.left_float import leave_in_float
 from qir.passes.measurement import open_activation_quants, statistics_for
 from qir.passes.selected_quants import selected_quant
 from qir.runtime.calibration import METHODS, CalibrationMethod, Ifmr
-from qir.runtime.scales import NO_SCALE, in_float16, is_lost
+from qir.runtime.scales import NO_SCALE, in_float16, is_lost, unusable_range
 from qir.runtime.statistics import TensorStatistics
 
 IFMR = Ifmr()
+CONSTANT_INPUT = "qir.constant_input"
+"""Metadata key of a layer whose quantized input never varied in the calibration data: a sentence."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Calibrate(Pass):
     def run(self, graph: Graph, context: Context) -> bool:
         """Close open activation quants; PassError without data, CalibrationError if they do not fit.
 
-        Layers whose input is always empty, or too small for any scale, go back to float.
+        Layers whose input is always empty, or too small or too large for any scale, go back to float; as
+        AMCT has it, a range beyond [FLT_EPSILON, 1 / FLT_EPSILON] is a CalibrationError (see `as_amct`).
         """
         quants = self._selected(graph, context)
         if not quants:
@@ -72,6 +75,15 @@ class Calibrate(Pass):
                 leave_in_float(layer, reason)
                 context.rewrites.refused(self.name, layer.name, reason)
         return True
+
+    @property
+    def as_amct(self) -> bool:
+        """Whether tensors too small or too large for a scale are treated as AMCT does it.
+
+        It fails for ranges that it calls unusable, and gives scale 1 to those that are just too small.
+        Otherwise both are left in float, with the reason.
+        """
+        return self.exact or self.weights == "quantized"
 
     def _selected(self, graph: Graph, context: Context) -> list[Node]:
         """The open quants of the selected layers, split from those of others."""
@@ -94,16 +106,29 @@ def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str 
     assert isinstance(spec, QuantSpec)
     if statistics.count == 0:
         return f"its input '{source.name}' was empty in every sample"
+    unusable = None if spec.qtype.is_float else unusable_range(statistics.minimum, statistics.maximum)
+    if unusable is not None:
+        layers = ", ".join(use.node.name for use in node.output.uses)
+        failure = f"[{METHODS.name_of(options.method).upper()}]: Do layer {layers} data calibration failed!"
+        if options.as_amct:
+            raise CalibrationError(
+                f"{failure} Its input '{source.name}' {unusable}; leave the layer in float (skip), or "
+                "normalize the data"
+            )
+        return f"{failure} Its input '{source.name}' {unusable}"
     try:
         params = options.method.close(statistics, spec)
     except CalibrationError as error:
         raise CalibrationError(f"tensor '{source.name}' (quantized as '{node.name}'): {error}") from error
     low, high = statistics.minimum, statistics.maximum
-    if is_lost(params, max(-low, high)):
+    if is_lost(params, max(-low, high)) and not options.as_amct:
         return f"its input '{source.name}' is too small, within [{low:.3g}, {high:.3g}]: {NO_SCALE}"
     if params.scale and (options.scales == "float16" or source.tensor.dtype is DType.F16):
         params = QuantParams.of(spec, in_float16(params.scale_array()), params.zero_point)
     node.output.type = node.output.tensor.with_quant(params)
+    if low == high:
+        for layer, _ in node.output.uses:
+            layer.metadata[CONSTANT_INPUT] = f"its input '{source.name}' was {low:.9g} in every sample"
     return None
 
 

@@ -15,6 +15,7 @@ from qir.ir.node import Node
 from qir.ir.quants import is_quant, is_restored, operand_precision, quantized_layers, quantized_tensors
 from qir.ir.types import spec_of
 from qir.ir.walk import walk_nodes
+from qir.passes.calibrate import CONSTANT_INPUT
 from qir.passes.insert_quant import INT8_WEIGHT
 from qir.passes.left_float import FLOAT
 from qir.runtime.compare import OutputComparison
@@ -114,6 +115,8 @@ def _remarks(node: Node) -> str:
         found.append(
             f"weight scale of {len(channels)} channel(s) widened, so that the int32 bias does not overflow"
         )
+    if CONSTANT_INPUT in node.metadata:
+        found.append(node.metadata[CONSTANT_INPUT])
     if INT8_WEIGHT in node.metadata:
         found.append(f"weights of fewer bits were asked for, but {node.metadata[INT8_WEIGHT]}")
     return "; ".join(found)

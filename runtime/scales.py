@@ -61,6 +61,20 @@ def in_float16(scale: F32) -> F32:
     return np.where((scale >= _F16_LEAST) & (scale <= _F16_MOST), direct, root * root).astype(np.float32)
 
 
+def unusable_range(minimum: float, maximum: float) -> str | None:
+    """Why data of that range cannot be calibrated by AMCT's rule, or None; all-zero data can.
+
+    The hardware multiplies by the inverse of the scale: a range must be within [FLT_EPSILON, 1/FLT_EPSILON].
+    """
+    width = max(maximum, 0.0) - min(minimum, 0.0)
+    least, most = float(FLT_EPSILON), 1 / float(FLT_EPSILON)
+    if width == 0 or least <= width <= most:
+        return None
+    return (
+        f"has the range [{minimum:.3g}, {maximum:.3g}], whose width is not within [{least:.3g}, {most:.3g}]"
+    )
+
+
 def is_lost(params: QuantParams, largest: float) -> bool:
     """True when data of that largest magnitude are too small for a scale, so that all of them become zero."""
     return 0 < largest < 0.5 and len(params.scale) > 0 and all(scale == 1 for scale in params.scale)

@@ -36,6 +36,12 @@ GRAPH = """graph @net(%x: f32[2]) {
 """
 
 
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
+
+
 def run(command: object, *words: str | Path) -> Result:
     return CliRunner().invoke(command, [str(word) for word in words])  # type: ignore[arg-type]
 
