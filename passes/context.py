@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from qir.passes.rules import TargetRules
 from qir.runtime.progress import SILENT, Progress
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # calibration data are opened by ONNX Runtime's floor; struct
     from qir.runtime.data import CalibrationData
     from qir.runtime.measured import Measured
     from qir.runtime.statistics_file import Statistics
+
+    Collect: TypeAlias = Callable[[Taps, CalibrationData, Progress], Measured]
+    """Runs calibration data through a graph, as `qir.runtime.collect.collect` does."""
 
 
 class Applied(NamedTuple):
@@ -75,7 +78,7 @@ class Context:
 
     data: CalibrationData | None = None
     statistics: Statistics | None = None
-    collect: Callable[[Taps, CalibrationData, Progress], Measured] | None = None
+    collect: Collect | None = None
     rules: TargetRules | None = None
     progress: Progress = SILENT
     seed: int = 0

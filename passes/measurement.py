@@ -52,6 +52,11 @@ def statistics_for(
     return found
 
 
+def take_statistics(graph: Graph, context: Context, weights: Weights) -> Statistics:
+    """Statistics of all values that the target could quantize, for a graph as `calibrate` would get it."""
+    return statistics_for(graph, context, open_activation_quants(graph), weights)
+
+
 def open_activation_quants(graph: Graph) -> list[Node]:
     """The open quants of values that are not constants, in running order."""
     return [
@@ -109,21 +114,25 @@ def _taken(
         )
     floats = float_graph(graph if configuration is None else with_quantized_weights(graph))
     possible = quantizable_values(floats, context.rules)
-    wanted = {
-        _name(node): [use.node.name for use in node.output.uses] for node in open_activation_quants(graph)
-    }
-    layers = {
-        name: dict.fromkeys((*wanted.get(name, ()), *possible.get(name, ()))) for name in wanted | possible
-    }
+    wanted = _wanted(graph)
+    layers = {name: (*wanted.get(name, ()), *possible.get(name, ())) for name in wanted | possible}
     taps = Taps(
         floats,
         tuple(floats.value(name) for name in layers),
         frozenset(name for name in layers if name not in wanted),
         frozenset(wanted if exact else ()),
-        {name: tuple(readers) for name, readers in layers.items()},
+        {name: tuple(dict.fromkeys(readers)) for name, readers in layers.items()},
     )
     measured = (context.collect or collect)(taps, context.data, context.progress)
     return Statistics.of(measured, fingerprint, configuration)
+
+
+def _wanted(graph: Graph) -> dict[str, list[str]]:
+    """The values behind open quants, with the layers that read these."""
+    found: dict[str, list[str]] = {}
+    for node in open_activation_quants(graph):
+        found.setdefault(_name(node), []).extend(use.node.name for use in node.output.uses)
+    return found
 
 
 def _check_complete(statistics: Statistics, quants: Sequence[Node]) -> None:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from qir.calibration import calibrate as calibrate
     from qir.comparison import Comparison as Comparison
     from qir.comparison import compare as compare
     from qir.conversion import Converted as Converted
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from qir.quantization import quantize as quantize
     from qir.runtime.calibration import calibrator as calibrator
     from qir.runtime.deploy import DeploySession as DeploySession
+    from qir.runtime.statistics_file import Statistics as Statistics
 
 _HOME = {
     "Comparison": "qir.comparison",
@@ -37,7 +39,9 @@ _HOME = {
     "PassManager": "qir.passes.manager",
     "QirError": "qir.ir.errors",
     "Quantized": "qir.quantization",
+    "Statistics": "qir.runtime.statistics_file",
     "apply_record": "qir.conversion",
+    "calibrate": "qir.calibration",
     "calibrator": "qir.runtime.calibration",
     "compare": "qir.comparison",
     "convert_qdq": "qir.conversion",
@@ -58,7 +62,9 @@ __all__ = [
     "PassManager",
     "QirError",
     "Quantized",
+    "Statistics",
     "apply_record",
+    "calibrate",
     "calibrator",
     "compare",
     "convert_qdq",

@@ -36,6 +36,7 @@ from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Feeds, Session
+from qir.runtime.statistics_file import Statistics
 
 if TYPE_CHECKING:
     import onnx
@@ -59,8 +60,9 @@ class Quantized:
 
 def quantize(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
-    data: DataSource,
+    data: DataSource | None = None,
     *,
+    statistics: Statistics | str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     target: str = "ascend",
     pipeline: str = "default",
@@ -80,6 +82,9 @@ def quantize(
     one by one, so it changes no bit of the result. On the first `proof_samples` the written deploy graph must
     give the integers of the fake-quant graph in every layer, as the report says (0: no proof).
 
+    `statistics` are what `calibrate` returned, or a file of them: scales come from these, and data are only
+    compared and proven on. Without data neither is done, and the report has a note that says so.
+
     Raises a QirError that says what to do; no file is left half-written then.
     """
     check_form(form)
@@ -91,13 +96,25 @@ def quantize(
         check_prefix(output)
         _check_not_input(model, output)
     original = model if isinstance(model, Graph) else load(model)
-    calibration = open_data(data, original)
+    context = Context(
+        data=None if data is None else open_data(data, original),
+        statistics=_opened(statistics),
+        rules=chosen.rules,
+        progress=progress or SILENT,
+    )
+    if context.data is None and context.statistics is None:
+        raise ConfigError(
+            "no data to calibrate with; give data, or statistics that `qir calibrate` has taken"
+        )
     graph = original.clone()
-    context = Context(data=calibration, rules=chosen.rules, progress=progress or SILENT)
     PassManager(passes).run(graph, context)
     _check_any_quantized(graph, chosen.rules)
     files = _Files(output, form, proof_samples, _float_bytes(original))
     return _finish(original, original is not model, graph, context, files)
+
+
+def _opened(statistics: Statistics | str | os.PathLike[str] | None) -> Statistics | None:
+    return Statistics.load(statistics) if isinstance(statistics, (str, os.PathLike)) else statistics
 
 
 def _check_counts(batch_size: int | None, proof_samples: int) -> None:
@@ -150,20 +167,23 @@ class _Files:
 def _finish(original: Graph, ours: bool, graph: Graph, context: Context, files: _Files) -> Quantized:
     """Write and prove the files, and compare the fake-quant graph with the float one, released if `ours`."""
     data, progress = context.data, context.progress
-    assert data is not None
-    samples, outputs = _compare_outputs(original, ours, graph, data, files, progress)
+    samples: Sequence[Feeds] = ()
+    outputs: tuple[OutputComparison, ...] = ()
+    if data is not None:
+        samples, outputs = _compare_outputs(original, ours, graph, data, files, progress)
+    first = samples[0] if samples else None
     return_freed_memory()
     written = None
     if files.output is not None:
         proven = samples[: files.proof_samples]
         with progress.task("prove", None):
-            written = write_inspected_files(graph, files.output, files.form, samples[0], proven)
+            written = write_inspected_files(graph, files.output, files.form, first, proven)
     report = Report(
-        report_layers(graph, _shapes(graph, samples[0])),
+        report_layers(graph, {} if first is None else _shapes(graph, first)),
         outputs,
         files.float_bytes,
         0 if written is None else written.paths.deploy_model.stat().st_size,
-        tuple(_notes(graph, outputs)),
+        tuple(_notes(graph, outputs, without_data=data is None)),
         () if written is None else written.findings,
         None if written is None else written.proof,
     )
@@ -231,8 +251,13 @@ def _float_bytes(graph: Graph) -> int:
     return sum(v.constant.data.nbytes for v in graph.constants if v.constant is not None)
 
 
-def _notes(graph: Graph, outputs: Sequence[OutputComparison]) -> Iterator[str]:
+def _notes(graph: Graph, outputs: Sequence[OutputComparison], *, without_data: bool) -> Iterator[str]:
     """What a user should know that no table says."""
+    if without_data:
+        yield (
+            "there were statistics but no data: nothing was compared with the float model, and the deploy "
+            "graph was not proven to give the integers of the fake-quant graph; give data too for both"
+        )
     foreign = sorted({f"{n.domain}.{n.op}" if n.domain else n.op for n in unknown_ops(graph)})
     if foreign:
         yield f"ops outside ONNX are carried unchanged: {', '.join(foreign)}"
