@@ -19,6 +19,7 @@ from qir.passes.merge_duplicates import MergeDuplicates
 from qir.passes.normalize_gemm import NormalizeGemm
 from qir.passes.quantize_bias import QuantizeBias
 from qir.passes.quantize_weights import QuantizeWeights
+from qir.passes.sensitivity import Sensitivity
 
 _CLASSES: tuple[type[Pass], ...] = (
     InferTypes,
@@ -33,6 +34,7 @@ _CLASSES: tuple[type[Pass], ...] = (
     QuantizeWeights,
     Calibrate,
     QuantizeBias,
+    Sensitivity,
 )
 
 PASSES: Mapping[str, type[Pass]] = MappingProxyType({kind.name: kind for kind in _CLASSES})
