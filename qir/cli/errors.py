@@ -7,11 +7,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
 import click
 
+from qir.cli.entry import INTERRUPTED, end_at_once, leave
 from qir.ir.errors import QirError
 
 _DEFECT = (
@@ -20,18 +23,23 @@ _DEFECT = (
 )
 
 
+_Handler = signal.Handlers | Callable[[int, FrameType | None], object]
+
+
 @contextmanager
 def report_errors(debug: bool) -> Iterator[None]:
     """Turn any exception of the block into a message on stderr and exit code 1; `debug` adds the traceback.
 
-    Usage errors stay click's, which exits with 2; so does Ctrl-C, which exits with 1. A termination signal
-    leaves the block like an exception, so that what was begun is cleaned up.
+    Usage errors stay click's, which exits with 2. Ctrl-C and a termination signal leave the block like
+    exceptions, so that what was begun is cleaned up, and exit with 128 + the number of the signal.
     """
     try:
-        with _termination_as_exception():
+        with _signals_as_exceptions():
             yield
     except _Terminated:
         sys.exit(128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        _end_interrupted()
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
     except BrokenPipeError:
@@ -40,7 +48,7 @@ def report_errors(debug: bool) -> Iterator[None]:
         sys.exit(1)
     except Exception as error:
         if _is_interrupt(error):  # Ctrl-C while an extension module loads comes out as an error of its own
-            raise click.Abort from error
+            _end_interrupted()
         if debug:
             traceback.print_exc()
         click.echo(f"error: {_message(error)}", err=True)
@@ -52,17 +60,31 @@ class _Terminated(BaseException):
 
 
 @contextmanager
-def _termination_as_exception() -> Iterator[None]:
-    """Let SIGTERM raise in the block, unless the program around us has plans of its own for it."""
-    mine = threading.current_thread() is threading.main_thread()
-    if not mine or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+def _signals_as_exceptions() -> Iterator[None]:
+    """Let SIGTERM and SIGINT raise in the block, unless the program around us has its own plans for them."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, _terminate)
+    plans: tuple[tuple[int, _Handler, _Handler], ...] = (
+        (signal.SIGTERM, signal.SIG_DFL, _terminate),
+        (signal.SIGINT, end_at_once, signal.default_int_handler),
+    )
+    changed = [(number, before) for number, before, _ in plans if signal.getsignal(number) is before]
     try:
+        for number, before, handler in plans:
+            if (number, before) in changed:
+                signal.signal(number, handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, before in changed:
+            signal.signal(number, before)
+
+
+def _end_interrupted() -> NoReturn:
+    click.echo("interrupted", err=True)
+    if signal.getsignal(signal.SIGINT) is end_at_once:  # the process is ours
+        leave(INTERRUPTED)
+    sys.exit(INTERRUPTED)
 
 
 def _terminate(_number: int, _frame: object) -> None:

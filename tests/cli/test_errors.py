@@ -31,12 +31,12 @@ def arguments(folder: Path, ending: str) -> list[str]:
 @pytest.mark.parametrize(
     ("ending", "code", "said"),
     [
-        ("os.kill(os.getpid(), signal.SIGINT)", 1, "\nAborted!\n"),
+        ("os.kill(os.getpid(), signal.SIGINT)", 128 + signal.SIGINT, "interrupted\n"),
         ("os.kill(os.getpid(), signal.SIGTERM)", 128 + signal.SIGTERM, ""),
     ],
 )
 def test_a_command_that_is_stopped_leaves_nothing(ending: str, code: int, said: str, tmp_path: Path) -> None:
-    start = "from qir.cli.main import main; main()"
+    start = "from qir.cli.entry import qir; qir()"
     done = subprocess.run(
         [sys.executable, "-c", start, *arguments(tmp_path, ending)],
         capture_output=True,
@@ -47,11 +47,40 @@ def test_a_command_that_is_stopped_leaves_nothing(ending: str, code: int, said: 
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("__")] == ["data.py"]
 
 
+WATCH = """import os, signal, sys
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "MODULE":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Watch())
+from qir.cli.entry import qir
+qir()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["qir.cli.main", "click.core", "numpy", "qir.cli.quantize_job", "qir.quantization", "onnxruntime"],
+)
+def test_commands_that_are_stopped_while_they_load_say_one_word(module: str, tmp_path: Path) -> None:
+    code = WATCH.replace("MODULE", module)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "quantize", "sample:digits", "-o", f"{tmp_path / 'out'}/x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_that_comes_out_as_another_error_is_one(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         main, arguments(tmp_path, "raise ImportError('halfway') from KeyboardInterrupt()")
     )
-    assert (result.exit_code, result.stderr) == (1, "Aborted!\n")
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
 
 def test_data_that_exit_are_an_error(tmp_path: Path) -> None:

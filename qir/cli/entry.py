@@ -1,0 +1,51 @@
+"""The doors of the commands `qir` and `qir-opt`: Ctrl-C ends them by one line, however early it comes.
+
+Loading the commands takes long enough to be interrupted. Nothing has been begun then, so that the process
+can end at once; from where it works on, `report_errors` sees to it that what was begun is cleaned up. This
+module itself therefore imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of a command that Ctrl-C ended."""
+
+
+def qir() -> None:
+    """Run `qir`."""
+    _run("qir.cli.main")
+
+
+def qir_opt() -> None:
+    """Run `qir-opt`."""
+    _run("qir.cli.opt")
+
+
+def end_at_once(_number: int, _frame: object) -> None:
+    """The handler of SIGINT while there is nothing to clean up."""
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process after its work has been cleaned up, and leave its memory to the system.
+
+    To free the sessions of a large model one by one takes a second or two.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(module: str) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may want it ignored
+        signal.signal(signal.SIGINT, end_at_once)
+    sys.exit(import_module(module).main())
