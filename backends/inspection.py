@@ -34,8 +34,9 @@ def write_inspected_files(
 ) -> Inspected:
     """Write the files of a completely quantized graph, read both models back, check and prove them.
 
-    The proof runs on `samples`; the rest is as in `write_files`. BackendError when the proof fails: then no
-    file is left.
+    The proof runs on `samples`; the rest is as in `write_files`, but with `feeds` form ascend is tried
+    without ONNX Runtime's optimizations: the proof, or who has compared its outputs, runs it with them.
+    BackendError when the proof fails: then no file is left.
     """
 
     def look(paths: Paths) -> tuple[tuple[Finding, ...], Proof | None]:
@@ -48,6 +49,6 @@ def write_inspected_files(
         deploy.release()
         return found
 
-    optimize = form != "ascend" or not samples  # the proof runs form ascend optimized too
+    optimize = form != "ascend" or feeds is None  # with samples, others run form ascend optimized
     paths, (findings, proof) = write_and_look(graph, prefix, form, feeds, look, optimize)
     return Inspected(paths, findings, proof)
