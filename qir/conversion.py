@@ -118,17 +118,17 @@ def convert_qdq(
     output: str | os.PathLike[str],
     *,
     target: str = "ascend",
-    form: str = "ascend",
+    form: str = "qdq",
     between_floats: BetweenFloats = "keep",
     data: DataSource | None = None,
 ) -> Converted:
     """Write fake-quant and deploy graph of a model that holds QuantizeLinear and DequantizeLinear.
 
     `model` is a path, serialized ONNX or a graph (left as it is), from quantization-aware training or another
-    quantizer; `output` is the prefix of the files, `form` that of the fake-quant graph. Pairs between float
-    ops are kept, so that the numbers stay the model's, or dropped, see pass `import-qdq`. With `data` the
-    deploy graph is proven on a few samples. A QirError says what does not fit; no file is left half-written
-    then.
+    quantizer; `output` is the prefix of the files. `form` "qdq" writes the fake-quant graph in the form in
+    which it came, "ascend" as the deploy graph computes. Pairs between float ops are kept, so that the
+    numbers stay the model's, or dropped, see pass `import-qdq`. With `data` the deploy graph is proven on a
+    few samples. A QirError says what does not fit; no file is left half-written then.
     """
     check_form(form)
     check_prefix(output)

@@ -89,7 +89,7 @@ def test_pairs_between_float_ops_may_go(qdq_model: Path, tmp_path: Path) -> None
 
 
 def test_the_deploy_graph_computes_what_the_fake_quant_graph_does(qdq_model: Path, tmp_path: Path) -> None:
-    converted = qir.convert_qdq(qdq_model, tmp_path / "out")
+    converted = qir.convert_qdq(qdq_model, tmp_path / "out", form="ascend")
     with np.load(SAMPLE.test) as data:
         feeds = {name: data[name][:20] for name in data.files if name != "labels"}
     (deployed,) = qir.DeploySession(converted.paths.deploy_model).run(None, feeds)

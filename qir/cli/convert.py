@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from qir.cli.errors import report_errors
-from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
+from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, prefix_option, quiet_option
 
 
 @click.command(context_settings=SETTINGS)
@@ -17,7 +17,11 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
 @click.option(
     "--pipeline", help="With --record: the fusions before it, a pipeline or its text (default amct)."
 )
-@form_option
+@click.option(
+    "--form", type=click.Choice(("ascend", "qdq")),
+    help="Fake-quant graph in plain ops, as the deploy graph computes (default with --record), or in "
+    "QuantizeLinear/DequantizeLinear, as it came (default of QDQ models).",
+)  # fmt: skip
 @click.option(
     "--between-floats",
     type=click.Choice(("keep", "drop")),
@@ -31,7 +35,7 @@ def convert(
     record: str | None,
     output: str,
     pipeline: str | None,
-    form: str,
+    form: str | None,
     between_floats: Literal["keep", "drop"] | None,
     data: str | None,
     quiet: bool,

@@ -23,7 +23,7 @@ class ConvertJob:
     record: str | None
     output: str
     pipeline: str | None
-    form: str
+    form: str | None
     between_floats: BetweenFloats | None
     data: str | None
     quiet: bool
@@ -69,11 +69,13 @@ def _convert(job: ConvertJob) -> Converted:
             raise ConfigError("--between-floats is for QDQ models; a record has no pairs between float ops")
         pipeline = "amct" if job.pipeline is None else job.pipeline
         return convert_record(
-            job.model, job.record, job.output, pipeline=pipeline, form=job.form, data=job.data
+            job.model, job.record, job.output, pipeline=pipeline, form=job.form or "ascend", data=job.data
         )
     if job.pipeline is not None:
         raise ConfigError(
             "--pipeline says which fusions come before a record; give --record, or leave it out"
         )
     between_floats = job.between_floats or "keep"
-    return convert_qdq(job.model, job.output, form=job.form, between_floats=between_floats, data=job.data)
+    return convert_qdq(
+        job.model, job.output, form=job.form or "qdq", between_floats=between_floats, data=job.data
+    )
