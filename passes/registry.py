@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from qir.ir.errors import ConfigError, did_you_mean
+from qir.passes.balance_channels import BalanceChannels
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.eliminate_dead import EliminateDead
@@ -30,6 +31,7 @@ _CLASSES: tuple[type[Pass], ...] = (
     MergeDuplicates,
     EliminateDead,
     ImportQdq,
+    BalanceChannels,
     InsertQuant,
     QuantizeWeights,
     Calibrate,

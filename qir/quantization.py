@@ -13,6 +13,8 @@ from qir.backends.fake_quant import check_form, lower
 from qir.backends.files import Paths, check_prefix, output_paths
 from qir.backends.inspection import PROOF_SAMPLES, write_inspected_files
 from qir.backends.targets import Target, target_named
+from qir.config.open import ConfigSource
+from qir.config.run import run_configured
 from qir.frontends.onnx import infer_types, unknown_ops
 from qir.ir.cost import macs
 from qir.ir.errors import ConfigError, PassError
@@ -68,6 +70,7 @@ def quantize(
     pipeline: str = "default",
     method: str = "ifmr",
     skip: str | Sequence[str] = (),
+    config: ConfigSource | None = None,
     form: str = "ascend",
     batch_size: int | None = None,
     proof_samples: int = PROOF_SAMPLES,
@@ -77,10 +80,12 @@ def quantize(
 
     `model` is a path, ONNX as bytes or protobuf, or a graph; all are left as they are. `data` is whatever
     `open_data` takes. `pipeline` is the name of one of the target's pipelines or a pipeline text; `method`
-    and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `form` is that of the
-    fake-quant graph, "ascend" or "qdq". `batch_size` is accepted for scripts that pass one: samples are run
-    one by one, so it changes no bit of the result. On the first `proof_samples` the written deploy graph must
-    give the integers of the fake-quant graph in every layer, as the report says (0: no proof).
+    and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `config` refines the
+    pipeline layer by layer: the path of AMCT's `config.json` or `.cfg`, the entries of a `config.json`, or a
+    QuantConfig. `form` is that of the fake-quant graph, "ascend" or "qdq". `batch_size` is accepted for
+    scripts that pass one: samples are run one by one, so it changes no bit of the result. On the first
+    `proof_samples` the written deploy graph must give the integers of the fake-quant graph in every layer, as
+    the report says (0: no proof).
 
     `statistics` are what `calibrate` returned, or a file of them: scales come from these, and data are only
     compared and proven on. Without data neither is done, and the report has a note that says so.
@@ -90,6 +95,10 @@ def quantize(
     check_form(form)
     method_named(method)
     _check_counts(batch_size, proof_samples)
+    if config is not None and method != _DEFAULT_METHOD:
+        raise ConfigError(
+            f"the configuration says by which methods to calibrate; leave out method '{method}'"
+        )
     chosen = target_named(target)
     passes = configure(chosen, pipeline, method, (skip,) if isinstance(skip, str) else skip)
     if output is not None:
@@ -106,8 +115,11 @@ def quantize(
         raise ConfigError(
             "no data to calibrate with; give data, or statistics that `qir calibrate` has taken"
         )
-    graph = original.clone()
-    PassManager(passes).run(graph, context)
+    if config is None:
+        graph = original.clone()
+        PassManager(passes).run(graph, context)
+    else:
+        graph = run_configured(original, config, chosen, passes, context)
     _check_any_quantized(graph, chosen.rules)
     files = _Files(output, form, proof_samples, _float_bytes(original))
     return _finish(original, original is not model, graph, context, files)

@@ -6,6 +6,7 @@ import click
 
 from qir.cli.check import check
 from qir.cli.compare import compare
+from qir.cli.config import config
 from qir.cli.convert import convert
 from qir.cli.quantize import quantize
 from qir.cli.run import run
@@ -18,5 +19,5 @@ def main() -> None:
     """Quantization compiler for ONNX models."""
 
 
-for command in (quantize, convert, run, compare, check):
+for command in (quantize, config, convert, run, compare, check):
     main.add_command(command)

@@ -5,10 +5,24 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.plugins import plugin_option
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
+from qir.ir.errors import ConfigError
 
 METHODS = ("min-max", "moving-average", "percentile", "mse", "kl", "ifmr", "hfmg")
 """Listed here again, because help is shown without importing the methods."""
+
+
+def _known_method(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """The name of a method; only one that is not listed above makes the registry load."""
+    if name not in METHODS:
+        from qir.runtime.calibration import method_named  # noqa: PLC0415
+
+        try:
+            method_named(name)
+        except ConfigError as error:
+            raise click.BadParameter(str(error)) from error
+    return name
 
 
 @click.command(context_settings=SETTINGS)
@@ -20,15 +34,17 @@ METHODS = ("min-max", "moving-average", "percentile", "mse", "kl", "ifmr", "hfmg
     "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
 )
 @click.option(
-    "--method", metavar="NAME", default="ifmr", show_default=True,
+    "--method", metavar="NAME", default="ifmr", show_default=True, callback=_known_method,
     help=f"How ranges of activations are chosen: {', '.join(METHODS)}.",
 )  # fmt: skip
 @click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@click.option("--config", metavar="FILE", help="AMCT's config.json or simplified .cfg, see `qir config`.")
 @form_option
 @click.option(
     "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
     help="Samples on which the written deploy graph must give the integers of the fake-quant graph; 0: none.",
 )  # fmt: skip
+@plugin_option
 @quiet_option
 @debug_option
 def quantize(
@@ -39,6 +55,7 @@ def quantize(
     pipeline: str,
     method: str,
     skip: tuple[str, ...],
+    config: str | None,
     form: str,
     proof_samples: int,
     quiet: bool,
@@ -53,5 +70,7 @@ def quantize(
     with report_errors(debug):
         from qir.cli.quantize_job import QuantizeJob, run_job  # noqa: PLC0415
 
-        job = QuantizeJob(model, data, output, target, pipeline, method, skip, form, proof_samples, quiet)
+        job = QuantizeJob(
+            model, data, output, target, pipeline, method, skip, config, form, proof_samples, quiet
+        )
         run_job(job)

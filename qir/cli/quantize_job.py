@@ -35,6 +35,7 @@ class QuantizeJob:
     pipeline: str
     method: str
     skip: tuple[str, ...]
+    config: str | None
     form: str
     proof_samples: int
     quiet: bool
@@ -53,6 +54,7 @@ def run_job(job: QuantizeJob) -> None:
             pipeline=job.pipeline,
             method=job.method,
             skip=job.skip,
+            config=job.config,
             form=job.form,
             proof_samples=job.proof_samples,
             progress=progress,

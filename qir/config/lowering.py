@@ -9,7 +9,7 @@ takes what the others leave.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -20,10 +20,12 @@ from qir.config.method_text import method_text
 from qir.config.settings import InputSettings, Method, QuantConfig
 from qir.ir.errors import ConfigError, ParseError
 from qir.ir.graph import Graph
+from qir.passes.balance_channels import BalanceChannels
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.fuse_bn import FuseBn
 from qir.passes.insert_quant import InsertQuant
+from qir.passes.insertion.selection import SkipList
 from qir.passes.pipeline import parse_pipeline
 from qir.passes.quantize_weights import QuantizeWeights
 
@@ -58,25 +60,30 @@ def quantizing_passes(config: QuantConfig, model: Model, base: Sequence[Pass]) -
     ConfigError for what the model, the target or the pipeline cannot have.
     """
     table = grants(config, model)
-    enabled = {name: grant for name, grant in table.items() if grant.enabled}
+    rest = base[len(exact_passes(base)) :]
+    given = [p for p in rest if isinstance(p, InsertQuant)]
+    enabled = {n: grant for n, grant in table.items() if grant.enabled and not _is_skipped(grant, given)}
     if not enabled and not config.tensors:
         raise ConfigError("the configuration leaves every layer in float; there is nothing to quantize")
-    rest = base[len(exact_passes(base)) :]
     disabled = tuple(name for name, grant in table.items() if not grant.enabled)
     made: dict[type[Pass], tuple[Pass, ...]] = {
-        InsertQuant: _inserts(
-            [p for p in rest if isinstance(p, InsertQuant)], enabled, disabled, config, model
-        ),
+        InsertQuant: _inserts(given, enabled, disabled, config, model),
         QuantizeWeights: _weights([p for p in rest if isinstance(p, QuantizeWeights)], enabled, model),
         Calibrate: _calibrations([p for p in rest if isinstance(p, Calibrate)], enabled, config, model),
     }
-    found: list[Pass] = []
+    found: list[Pass] = list(_balances(enabled))
     for item in rest:
         if not isinstance(item, (InsertQuant, QuantizeWeights, Calibrate)):
             found.append(item)
         else:
             found += made.pop(type(item), ())
     return tuple(found)
+
+
+def _is_skipped(grant: Grant, inserts: Sequence[InsertQuant]) -> bool:
+    """True when the pipeline itself leaves the layer in float."""
+    lists = (SkipList(p.skip, p.skip_types, p.skip_regex) for p in inserts)
+    return bool(inserts) and all(skip.skipped(grant.layer.node) is not None for skip in lists)
 
 
 def _inserts(
@@ -125,6 +132,16 @@ def _tensors(tensors: Mapping[str, InputSettings], model: Model) -> tuple[list[s
             )
         (symmetric if settings.asymmetric is False else plain).append(name)
     return plain, symmetric
+
+
+def _balances(enabled: Mapping[str, Grant]) -> Iterator[Pass]:
+    """The balance-channels: one for each migration strength."""
+    asked: dict[float, list[str]] = {}
+    for name, grant in enabled.items():
+        if grant.balance is not None:
+            asked.setdefault(grant.balance, []).append(name)
+    for strength, names in asked.items():
+        yield BalanceChannels(strength, layers=tuple(names))
 
 
 def _weights(base: Sequence[QuantizeWeights], enabled: Mapping[str, Grant], model: Model) -> tuple[Pass, ...]:

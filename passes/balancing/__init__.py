@@ -1,0 +1,1 @@
+"""Parts of balance-channels, which records of balanced layers use as well."""

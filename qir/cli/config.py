@@ -1,0 +1,48 @@
+"""`qir config`: a configuration for a model, to be edited and given to `qir quantize --config`."""
+
+from __future__ import annotations
+
+import click
+
+from qir.cli.errors import report_errors
+from qir.cli.settings import SETTINGS, debug_option
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("model")
+@click.option("-o", "--output", metavar="FILE.json", help="Where to write it; stdout without.")
+@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@click.option(
+    "--batch-num", type=int, default=1, show_default=True, metavar="N",
+    help="How many samples of calibration data there must be at least.",
+)  # fmt: skip
+@click.option(
+    "--cfg", metavar="FILE.cfg", help="AMCT's simplified configuration; replaces the other options."
+)
+@click.option("--symmetric", is_flag=True, help="Inputs without zero point.")
+@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
+@click.option("--pipeline", default="default", show_default=True, help="The pipeline that it will refine.")
+@click.option("--as-pipeline", is_flag=True, help="Print the passes that it means instead of the file.")
+@debug_option
+def config(
+    model: str,
+    output: str | None,
+    skip: tuple[str, ...],
+    batch_num: int,
+    cfg: str | None,
+    symmetric: bool,
+    target: str,
+    pipeline: str,
+    as_pipeline: bool,
+    debug: bool,
+) -> None:
+    """Write a configuration of every layer of MODEL that can be quantized, in the form of AMCT's config.json.
+
+    \b
+      qir config model.onnx -o config.json
+      qir quantize model.onnx --data calibration.npz --config config.json -o out/model
+    """
+    with report_errors(debug):
+        from qir.cli.config_job import ConfigJob, run_job  # noqa: PLC0415
+
+        run_job(ConfigJob(model, output, skip, batch_num, cfg, symmetric, target, pipeline, as_pipeline))
