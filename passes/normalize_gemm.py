@@ -36,7 +36,7 @@ class NormalizeGemm(Pass):
         """Normalize every Gemm with a constant float32 or float16 weight and transA=0."""
         folded = _Folded(graph)
         nodes = graph.nodes
-        for node, after in zip(nodes, (*nodes[1:], None), strict=True):
+        for node, after in zip(nodes, (*nodes[1:], None)[: len(nodes)], strict=True):
             if node.op != "Gemm" or node.domain not in ("", "ai.onnx") or _is_plain(node):
                 continue
             reason = _obstacle(node)
