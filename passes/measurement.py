@@ -109,8 +109,8 @@ def _taken(
 ) -> Statistics:
     if context.data is None:
         raise PassError(
-            "calibrate needs data: pass --data DATA (or Context.data), or statistics that were taken before: "
-            "--stats FILE (or Context.statistics)"
+            "calibrate needs data: pass --data DATA (or Context.data), or statistics that were taken before "
+            "(`qir quantize --stats`, Context.statistics)"
         )
     floats = float_graph(graph if configuration is None else with_quantized_weights(graph))
     possible = quantizable_values(floats, context.rules)

@@ -28,6 +28,10 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
 @click.command(context_settings=SETTINGS)
 @click.argument("model")
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
+@click.option(
+    "--stats", metavar="STATS.npz",
+    help="Statistics by `qir calibrate`, in place of data; data are compared and proven on then.",
+)  # fmt: skip
 @prefix_option
 @click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
 @click.option(
@@ -50,6 +54,7 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
 def quantize(
     model: str,
     data: str | None,
+    stats: str | None,
     output: str,
     target: str,
     pipeline: str,
@@ -71,6 +76,6 @@ def quantize(
         from qir.cli.quantize_job import QuantizeJob, run_job  # noqa: PLC0415
 
         job = QuantizeJob(
-            model, data, output, target, pipeline, method, skip, config, form, proof_samples, quiet
+            model, data, stats, output, target, pipeline, method, skip, config, form, proof_samples, quiet
         )
         run_job(job)

@@ -30,6 +30,7 @@ class QuantizeJob:
 
     model: str
     data: str | None
+    stats: str | None
     output: str
     target: str
     pipeline: str
@@ -44,11 +45,12 @@ class QuantizeJob:
 def run_job(job: QuantizeJob) -> None:
     """Quantize, then print tables to stdout (nothing with `quiet`)."""
     is_sample = job.model.startswith(PREFIX)
-    data = data_source(job.model, job.data)
+    data = job.data if job.stats is not None and not is_sample else data_source(job.model, job.data)
     with RichProgress(quiet=job.quiet) as progress:
         result = quantize(
             job.model,
             data,
+            statistics=job.stats,
             output=job.output,
             target=job.target,
             pipeline=job.pipeline,
@@ -63,8 +65,9 @@ def run_job(job: QuantizeJob) -> None:
         return
     console = plain_console()
     print_layers(console, result.report.layers)
-    console.print("fake-quant graph against float, on calibration data:")
-    console.print(_output_table(result.report))
+    if result.report.outputs:
+        console.print("fake-quant graph against float, on calibration data:")
+        console.print(_output_table(result.report))
     if is_sample:
         console.print(_accuracy_line(job.model, result.graph, job.form))
     _print_summary(console, result)
