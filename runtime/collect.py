@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -93,11 +94,11 @@ def collect(
             task.advance()
             if on_outputs is not None:
                 on_outputs(run.unit, run.outputs)
-    measured = collector.gathered()
+    states = collector.states
     del collector
     shrink_shared_arena()
-    return_freed_memory()
-    return measured
+    return_freed_memory()  # before merging, which needs some
+    return functools.reduce(Measured.merge, states)
 
 
 class UnitRun(NamedTuple):
@@ -118,7 +119,7 @@ class Collector:
         for name, source in self._sources.items():
             self._readers.setdefault(source.name, []).append(name)
         self._session = SegmentedSession(taps.graph, tuple(self._sources.values()))
-        self._states: list[Measured] = []
+        self.states: list[Measured] = []  # which together are what was measured
         self._idle: SimpleQueue[Measured] = SimpleQueue()
         self.run, self.stop = self._session.run, self._session.stop
 
@@ -132,7 +133,7 @@ class Collector:
             state = self._idle.get_nowait()
         except Empty:
             state = self.fresh()
-            self._states.append(state)
+            self.states.append(state)
         run = self.measure_into(state, unit)
         self._idle.put(state)
         return run
@@ -165,13 +166,6 @@ class Collector:
             if name not in self._taps.optional:
                 raise
             state.note(name, Problem(unit.index, str(error)))
-
-    def gathered(self) -> Measured:
-        """All that the workers have gathered."""
-        merged, *others = self._states
-        for other in others:
-            merged = Measured.merge(merged, other)
-        return merged
 
 
 def _in_running_order(graph: Graph, values: Sequence[Value]) -> dict[str, Value]:
