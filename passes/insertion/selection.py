@@ -27,7 +27,10 @@ class Selection:
         if self.ops and node.op not in self.ops:
             return f"only {', '.join(self.ops)} were asked for"
         if self.layers and node.name not in self.layers:
-            return f"only layers {', '.join(self.layers)} were asked for"
+            # Every layer that is left out carries this sentence, so it must not grow with their number.
+            others = f" and {len(self.layers) - 3} more" if len(self.layers) > 4 else ""
+            named = self.layers[:3] if others else self.layers
+            return f"only layers {', '.join(named)}{others} were asked for"
         if self.regex and not any(re.search(pattern, node.name) for pattern in self.regex):
             return f"only layers that match {' or '.join(repr(p) for p in self.regex)} were asked for"
         return None
