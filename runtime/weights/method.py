@@ -68,6 +68,9 @@ def in_threads(search: Callable[[int, int], None], count: int, cost: int) -> Non
         search(0, count)
         return
     edges = [count * i // (4 * parts) for i in range(4 * parts + 1)]  # some rows cost more than others
-    with ThreadPoolExecutor(parts, thread_name_prefix="qir") as pool:
+    pool = ThreadPoolExecutor(parts, thread_name_prefix="qir")
+    try:
         for future in [pool.submit(search, a, b) for a, b in pairwise(edges)]:
             future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)  # Ctrl-C waits for the ranges under way only
