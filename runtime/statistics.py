@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.ir.errors import CalibrationError
-from qir.runtime.density import value_at
+from qir.runtime.density import Density, density_of, value_at
 from qir.runtime.histogram import Histogram
 from qir.runtime.kernels import finite_range, flat_floats
 from qir.runtime.raw_values import RawValues
 from qir.runtime.sample_ranges import SampleRanges
+from qir.runtime.thin_sample import ThinSample
 
 EXACT_LIMIT = 1 << 15
 """Elements up to which a tensor's values are kept as they are (128 KiB, as much as a histogram takes)."""
@@ -33,7 +34,8 @@ class TensorStatistics:
     """Statistics of every value that a tensor took, as float32.
 
     Memory: at most 128 KiB, and twice that while values turn into a histogram, however many updates there
-    are; and 16 bytes for each range of a sample. Not locked: give each thread its own and `merge` them.
+    are; with samples, 64 KiB more for a thin sample of the elements, and 16 bytes for the range of each.
+    Not locked: give each thread its own and `merge` them.
     """
 
     def __init__(self, raw: bool = False) -> None:
@@ -42,7 +44,7 @@ class TensorStatistics:
         self._minimum, self._maximum = math.inf, -math.inf
         self._buffer = NO_VALUES
         self._histogram: Histogram | None = None
-        self._samples = SampleRanges()
+        self._samples, self._thin = SampleRanges(), ThinSample()
         self._raw = RawValues() if raw else None
 
     @property
@@ -90,6 +92,11 @@ class TensorStatistics:
         """All values in batches of `size` samples, in the order of the samples; None unless they are kept."""
         return None if self._raw is None else self._raw.batches(size)
 
+    @property
+    def density(self) -> Density:
+        """The distribution; values that come again and again are points. CalibrationError if empty."""
+        return density_of(self.histogram, self._thin.values)
+
     def nth_smallest(self, rank: int) -> float:
         """The value of ascending rank (1: the minimum); exact while values are kept, else within one bin."""
         self._require_data()
@@ -105,7 +112,9 @@ class TensorStatistics:
         return self.nth_smallest(self.count + 1 - rank)
 
     def update(self, array: npt.NDArray[Any], sample: int | None = None) -> None:
-        """Take in all elements of an array of any shape and numeric type; with `sample`, its range as well.
+        """Take in all elements of an array of any shape and numeric type.
+
+        With `sample` these are all elements of that sample, of which the range and a few are remembered.
 
         CalibrationError when one is NaN or infinite as float32; the statistics are then as before.
         """
@@ -115,6 +124,7 @@ class TensorStatistics:
         low, high = finite_range(values)
         if sample is not None:
             self._samples.add(sample, low, high)
+            self._thin.add(sample, values)
         if self._raw is not None:
             self._raw.add(sample, values)
         low, high = min(low, self._minimum), max(high, self._maximum)
@@ -145,6 +155,7 @@ class TensorStatistics:
             if part._histogram is None:
                 result.update(part._kept)
             result._samples.add_all(part._samples)
+            result._thin.add_all(part._thin)
         if a._raw is not None and b._raw is not None:
             result._raw = RawValues()
             result._raw.add_all(a._raw)
@@ -157,6 +168,8 @@ class TensorStatistics:
         if len(self._samples):
             index, minima, maxima = self.sample_ranges
             arrays = {"sample_index": index, "sample_ranges": np.stack([minima, maxima])}
+            arrays |= dict(zip(("thin_values", "thin_places"), self._thin.arrays(), strict=True))
+            arrays["thin_level"] = np.asarray(self._thin.level, np.int64)
         if self._histogram is None:
             return arrays | {"values": np.sort(self._kept)}
         span = np.asarray([self._minimum, self._maximum], np.float32)
@@ -169,6 +182,8 @@ class TensorStatistics:
         result = TensorStatistics()
         if "sample_index" in arrays:
             result._samples = SampleRanges.of_arrays(arrays["sample_index"], *arrays["sample_ranges"])
+            thin = arrays["thin_values"], arrays["thin_places"]
+            result._thin = ThinSample.of_arrays(int(arrays["thin_level"]), *thin)
         if "values" in arrays:
             result.update(arrays["values"])
             return result

@@ -14,7 +14,6 @@ from qir.ir.errors import CalibrationError, ConfigError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.calibration.options import closed_without_scale
 from qir.runtime.calibration.registry import calibrator
-from qir.runtime.density import density_of
 from qir.runtime.kernels import flat_floats
 from qir.runtime.kernels.ranges import finite_range
 from qir.runtime.kernels.searching import add_inner_errors, tail_ranges
@@ -61,7 +60,7 @@ class Hfmg:
         if low == high:
             return params_of_range(low, high, spec)
         edges = np.linspace(low, high, self.bins + 1)
-        counts = density_of(statistics.histogram).counts(edges)
+        counts = statistics.density.counts(edges)
         if low <= 0 <= high:
             index = min(int(np.searchsorted(edges, 0, side="right")) - 1, self.bins - 1)
             counts[index] += statistics.histogram.zeros

@@ -13,7 +13,6 @@ from qir.ir.errors import CalibrationError, ConfigError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.calibration.options import check_percentile, closed_without_scale, outermost_rank
 from qir.runtime.calibration.registry import calibrator
-from qir.runtime.density import density_of
 from qir.runtime.kernels import flat_floats, ifmr_loss, round_half_even
 from qir.runtime.kernels.ranges import finite_range
 from qir.runtime.scales import (
@@ -63,7 +62,7 @@ class Ifmr:
         low = statistics.nth_smallest(outermost_rank(self.min_percentile, statistics.count))
         high = statistics.nth_largest(outermost_rank(self.max_percentile, statistics.count))
         candidates = ifmr_candidates(self, low, high, spec)
-        return candidates.choose(density_of(statistics.histogram).loss(*candidates.ranges))
+        return candidates.choose(statistics.density.loss(*candidates.ranges))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from qir.ir.errors import ConfigError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.calibration.options import check_least, closed_without_scale
 from qir.runtime.calibration.registry import calibrator
-from qir.runtime.density import Density, density_of
+from qir.runtime.density import Density
 from qir.runtime.kernels.searching import divergences
 from qir.runtime.scales import params_of_range
 from qir.runtime.statistics import TensorStatistics
@@ -62,7 +62,7 @@ class Kl:
         if amplitude == 0 or levels >= bins:
             return widest
         histogram = _magnitudes if one_tailed else _signed
-        counts, left, right = histogram(density_of(statistics.histogram), low, high, bins)
+        counts, left, right = histogram(statistics.density, low, high, bins)
         found = np.empty(left.size)
         divergences(counts, left, right, levels, found)
         best = int(np.argmin(found))

@@ -11,7 +11,7 @@ from qir.ir.errors import CalibrationError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.calibration.options import check_least, closed_without_scale
 from qir.runtime.calibration.registry import calibrator
-from qir.runtime.density import Density, density_of
+from qir.runtime.density import Density
 from qir.runtime.scales import params_of_range
 from qir.runtime.statistics import TensorStatistics
 
@@ -44,7 +44,7 @@ class Mse:
             return known
         low, high = min(statistics.minimum, 0.0), max(statistics.maximum, 0.0)
         bins = max(_BINS_PER_LEVEL << spec.qtype.bits, 1 << 12)
-        density = density_of(statistics.histogram).coarse(bins)
+        density = statistics.density.coarse(bins)
         parts = np.arange(self.candidates, 0, -1) / self.candidates
         if spec.symmetric:
             losses = _losses(density, low * parts, high * parts, spec)

@@ -4,6 +4,7 @@ from qir.runtime.kernels.quantization import (
     fake_quantize,
     ifmr_loss,
     ifmr_loss_density,
+    ifmr_loss_points,
     quantize,
     round_half_even,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "flat_floats",
     "ifmr_loss",
     "ifmr_loss_density",
+    "ifmr_loss_points",
     "quantize",
     "round_half_even",
 ]

@@ -75,6 +75,13 @@ def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32)
     return loss
 
 
+def ifmr_loss_points(x: F32, weight: F64, scale: F32, low: F32, high: F32) -> F64:
+    """The same of values x that occur weight[i] times each."""
+    loss = np.empty(scale.size, np.float64)
+    rounding.ifmr_loss_points(x, weight, scale, low, high, loss)
+    return loss
+
+
 def _integers(numbers: npt.NDArray[Any], qtype: DType) -> npt.NDArray[Any]:
     """Rounded numbers in range as integers."""
     with np.errstate(invalid="ignore"):

@@ -48,6 +48,15 @@ def ifmr_loss_values(x: F32, scale: F32, low: F32, high: F32, loss: F64) -> None
             loss[j] = _lane_sum((error * error).astype(np.float64))
 
 
+def ifmr_loss_points(x: F32, weight: F64, scale: F32, low: F32, high: F32, loss: F64) -> None:
+    """The same loss of values that occur weight[i] times each."""
+    for j, (step, lo, hi) in enumerate(zip(scale, low, high, strict=True)):
+        with np.errstate(all="ignore"):
+            error = np.rint(np.clip(x, lo, hi) / step) * step - x
+            terms = weight * (error * error).astype(np.float64)
+            loss[j] = np.add.accumulate(terms)[-1] if terms.size else 0.0
+
+
 def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32, loss: F64) -> None:
     """The same loss of data spread evenly between edges, by the antiderivative of the squared error."""
     for j, step in enumerate(scale.astype(np.float64)):

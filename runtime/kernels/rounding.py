@@ -89,6 +89,21 @@ def ifmr_loss_values(x: F32, scale: F32, low: F32, high: F32, loss: F64) -> None
         loss[j] = total
 
 
+@kernel(FLOATS, DOUBLES, FLOATS, FLOATS, FLOATS, Argument("float64", 1))
+def ifmr_loss_points(x: F32, weight: F64, scale: F32, low: F32, high: F32, loss: F64) -> None:
+    """The same loss of values x that occur weight[i] times each."""
+    for j in range(scale.size):
+        step, lo, hi = scale[j], low[j], high[j]
+        total = 0.0
+        for i in range(x.size):
+            v = x[i]
+            c = lo if v < lo else v
+            c = hi if c > hi else c
+            e = np.rint(c / step) * step - v
+            total += weight[i] * np.float64(e * e)
+        loss[j] = total
+
+
 @kernel(DOUBLES, DOUBLES, FLOATS, FLOATS, FLOATS, Argument("float64", 1))
 def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32, loss: F64) -> None:
     """The same loss of data spread evenly between edges: density[b] elements per unit from edges[b] to

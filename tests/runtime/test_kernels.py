@@ -93,6 +93,20 @@ def test_loss_of_a_density_equals_its_twin(density: npt.NDArray[Any], width: flo
     np.testing.assert_array_equal(got, expected)
 
 
+@given(x=vectors(st.floats(-1e6, 1e6, width=32)), scale=SCALES)
+@settings(max_examples=60, deadline=None)
+def test_loss_of_points_equals_its_twin_and_that_of_values(x: npt.NDArray[Any], scale: float) -> None:
+    scales = np.float32(scale) * np.asarray([0.5, 1, 3], np.float32)
+    low, high = scales * np.float32(-100), scales * np.float32(127)
+    weight = np.arange(x.size) % 3.0
+    got, expected, plain = np.empty(3), np.empty(3), np.empty(3)
+    rounding.ifmr_loss_points(x, weight, scales, low, high, got)
+    reference.ifmr_loss_points(x, weight, scales, low, high, expected)
+    np.testing.assert_array_equal(got, expected)
+    rounding.ifmr_loss_values(x.repeat(weight.astype(int)), scales, low, high, plain)
+    np.testing.assert_allclose(got, plain, rtol=1e-9, atol=1e-30)
+
+
 @pytest.mark.parametrize("scale", [0.05, 0.01, 0.003])
 def test_loss_of_a_density_is_that_of_the_values_it_stands_for(scale: float) -> None:
     """Values 256 times as dense as the bins, spread evenly over them, below and beyond the clipping range."""
