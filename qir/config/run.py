@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
 from qir.backends.targets import Target
+from qir.config.grants import grants
 from qir.config.layers import Model, exact_passes, model_of, node_names
 from qir.config.lowering import preparing_passes, quantizing_passes
 from qir.config.open import ConfigSource, open_config
@@ -15,6 +17,8 @@ from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.manager import PassManager
 from qir.runtime.enough import AtLeast
+
+_log = logging.getLogger(__name__)
 
 
 def run_configured(
@@ -28,8 +32,21 @@ def run_configured(
     graph, config, model = _prepared(original, source, target, base, context)
     if config.batch_num is not None and context.data is not None:
         context = replace(context, data=AtLeast(context.data, config.batch_num))
-    PassManager(quantizing_passes(config, model, base)).run(graph, context)
+    passes = quantizing_passes(config, model, base)
+    _note_reasons(config, model, context)
+    PassManager(passes).run(graph, context)
     return graph
+
+
+def _note_reasons(config: QuantConfig, model: Model, context: Context) -> None:
+    """Say which layers do not get what a wider level of the configuration asks, and why."""
+    found = [(name, reason) for name, grant in grants(config, model).items() for reason in grant.reasons]
+    for name, reason in found:
+        context.rewrites.refused("config", name, reason)
+    if found:
+        first = "; ".join(f"'{name}': {reason}" for name, reason in found[:3])
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        _log.warning("not every layer has what the configuration asks: %s%s", first, more)
 
 
 def configured_pipeline(

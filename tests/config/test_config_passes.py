@@ -187,6 +187,16 @@ def test_pipelines_without_a_place_for_it() -> None:
         text(QuantConfig(default=method("min-max")), "insert-quant")
 
 
+def test_what_is_not_granted_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    graph = graph_of("mlp")
+    context = Context(rules=TARGET.rules, data=open_data(DATA / "mlp" / "calib.npz", graph))
+    run_configured(graph, QuantConfig(default=WIDE), TARGET, BASE, context)
+    expected = [node.name for node in graph.nodes if node.op == "MatMul"]
+    assert expected
+    assert {e.node for e in context.rewrites.refusals() if e.kind == "config"} >= set(expected)
+    assert f"'{expected[0]}': an INT16 input was asked for, but there is no INT16 form" in caplog.text
+
+
 @pytest.mark.parametrize("net", [*NETS, "default_sym", "hfmg", "fp16", "int4"])
 def test_the_references_configuration_gives_its_record(net: str) -> None:
     graph = graph_of(net)
