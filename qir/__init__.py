@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from qir.runtime.calibration import calibrator as calibrator
     from qir.runtime.deploy import DeploySession as DeploySession
     from qir.runtime.statistics_file import Statistics as Statistics
+    from qir.search.driver import auto_quantize as auto_quantize
+    from qir.search.steps import SearchResult as SearchResult
 
 _HOME = {
     "Comparison": "qir.comparison",
@@ -40,7 +42,9 @@ _HOME = {
     "QirError": "qir.ir.errors",
     "Quantized": "qir.quantization",
     "Statistics": "qir.runtime.statistics_file",
+    "SearchResult": "qir.search.steps",
     "apply_record": "qir.conversion",
+    "auto_quantize": "qir.search.driver",
     "calibrate": "qir.calibration",
     "calibrator": "qir.runtime.calibration",
     "compare": "qir.comparison",
@@ -62,8 +66,10 @@ __all__ = [
     "PassManager",
     "QirError",
     "Quantized",
+    "SearchResult",
     "Statistics",
     "apply_record",
+    "auto_quantize",
     "calibrate",
     "calibrator",
     "compare",

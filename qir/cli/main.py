@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from qir.cli.auto import auto
 from qir.cli.calibrate import calibrate
 from qir.cli.check import check
 from qir.cli.compare import compare
@@ -20,5 +21,5 @@ def main() -> None:
     """Quantization compiler for ONNX models."""
 
 
-for command in (quantize, calibrate, config, convert, run, compare, check):
+for command in (quantize, auto, calibrate, config, convert, run, compare, check):
     main.add_command(command)

@@ -64,6 +64,10 @@ class RichProgress:
     ) -> None:
         self._display.stop()
 
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the bars."""
+        self._display.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
     def task(self, label: str, total: int | None) -> RichTask:
         """A new bar of `total` steps (None: unknown) called `label`."""
         return RichTask(self._display, label, total)

@@ -1,0 +1,102 @@
+"""`qir auto`: quantize as much as the accuracy that the user asks for allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qir.cli.errors import report_errors
+from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("model")
+@click.option("--data", help=f"Calibration data: {DATA_HELP}")
+@click.option(
+    "--evaluator", required=True, metavar="FILE.py[:NAME]",
+    help="Class of AMCT's contract or function (model file -> metric); or top1:, top5:, cosine:, "
+    "sqnr:FILE.npz.",
+)  # fmt: skip
+@click.option("--max-drop", type=float, metavar="X", help="What the metric may lose.")
+@click.option(
+    "--at-least", type=float, metavar="X", help="What the metric must reach (instead of --max-drop)."
+)
+@click.option("--lower-is-better", is_flag=True, help="The metric is an error: it must not grow.")
+@click.option("--relative", is_flag=True, help="--max-drop is a share of the original model's metric.")
+@prefix_option
+@click.option(
+    "--strategy", default="BinarySearch", show_default=True, help="BinarySearch, Greedy, or Refine."
+)
+@click.option(
+    "--sensitivity", default="cosine-similarity", show_default=True, help="Metric that ranks the layers."
+)
+@click.option(
+    "--fallback", default="float32", show_default=True, metavar="RUNG[,RUNG]",
+    help="What rolled back layers become: int16, float32, or int16,float32.",
+)  # fmt: skip
+@click.option("--max-evaluations", type=click.IntRange(min=2), metavar="N", help="Stop after so many.")
+@click.option("--max-time", type=float, metavar="SECONDS", help="Start no evaluation after so long.")
+@click.option("--keep-best", is_flag=True, help="Write the nearest model even if none keeps the accuracy.")
+@click.option("--restart", is_flag=True, help="Begin anew, whatever the journal says.")
+@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
+@click.option(
+    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="AMCT's config.json or .cfg to start from.")
+@click.option("--method", default="ifmr", show_default=True, help="Activation ranges.")
+@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@form_option
+@click.option(
+    "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
+    help="Samples on which the written deploy graph must give the integers of the fake-quant graph; 0: none.",
+)  # fmt: skip
+@quiet_option
+@debug_option
+def auto(
+    model: str,
+    data: str | None,
+    evaluator: str,
+    max_drop: float | None,
+    at_least: float | None,
+    lower_is_better: bool,
+    relative: bool,
+    output: str,
+    strategy: str,
+    sensitivity: str,
+    fallback: str,
+    max_evaluations: int | None,
+    max_time: float | None,
+    keep_best: bool,
+    restart: bool,
+    target: str,
+    pipeline: str,
+    config: Path | None,
+    method: str,
+    skip: tuple[str, ...],
+    form: str,
+    proof_samples: int,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Quantize the layers of MODEL that keep the accuracy; leave those in float that would cost it.
+
+    Every answer of the evaluator is kept in PREFIX_journal.jsonl: the same command goes on where it was
+    interrupted. Exit code 3 when no quantized model keeps the accuracy; then none is written.
+
+    \b
+      qir auto model.onnx --data calibration.npz --evaluator top1:labelled.npz --max-drop 0.002 -o out/model
+      qir auto model.onnx --data calibration.npz --evaluator accuracy.py:Evaluator -o out/model
+    """
+    with report_errors(debug):
+        from qir.cli.auto_job import AutoJob, run_job  # noqa: PLC0415
+
+        rungs = tuple(rung.strip() for rung in fallback.split(","))
+        job = AutoJob(
+            model, data, evaluator, max_drop, at_least, not lower_is_better, relative, output, strategy,
+            sensitivity, rungs, max_evaluations, max_time, keep_best, restart, target, pipeline, config,
+            method, skip, form, proof_samples, quiet,
+        )  # fmt: skip
+        reached = run_job(job)
+    if not reached:
+        raise click.exceptions.Exit(3)

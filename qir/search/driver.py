@@ -1,0 +1,126 @@
+"""The front of the search: a model, data and an evaluator in, the largest INT8 share that satisfies out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from qir import __version__
+from qir.backends.fake_quant import check_form
+from qir.backends.files import check_prefix
+from qir.backends.inspection import PROOF_SAMPLES
+from qir.backends.targets import target_named
+from qir.config.open import ConfigSource
+from qir.config.run import configured_pipeline
+from qir.ir.errors import ConfigError
+from qir.ir.graph import Graph
+from qir.models import load
+from qir.passes.context import Context
+from qir.quantization import configure
+from qir.runtime.data import DataSource, open_data
+from qir.runtime.progress import SILENT, Progress
+from qir.samples import PREFIX, sample_named
+from qir.search.configurations import check_fallback
+from qir.search.evaluations import Limits
+from qir.search.evaluators import EvaluatorSource, MaxDrop, Rule, Threshold, open_evaluator
+from qir.search.final_config import start_config
+from qir.search.job import SearchJob, run_search
+from qir.search.search import silent
+from qir.search.sensitivity import SensitivitySource, ranking_by, sensitivity_digest
+from qir.search.steps import Listener, SearchResult
+from qir.search.strategies import Strategy, strategy_named
+
+Model = str | os.PathLike[str] | bytes | Graph
+
+
+def auto_quantize(
+    model: Model,
+    data: DataSource,
+    evaluator: EvaluatorSource,
+    *,
+    output: str | os.PathLike[str],
+    max_drop: float | None = None,
+    at_least: float | None = None,
+    higher_is_better: bool = True,
+    relative: bool = False,
+    strategy: str | Strategy = "BinarySearch",
+    sensitivity: SensitivitySource = "cosine-similarity",
+    fallback: Sequence[str] = ("float32",),
+    max_evaluations: int | None = None,
+    max_time: float | None = None,
+    keep_best: bool = False,
+    restart: bool = False,
+    target: str = "ascend",
+    pipeline: str = "default",
+    config: ConfigSource | None = None,
+    method: str = "ifmr",
+    skip: str | Sequence[str] = (),
+    form: str = "ascend",
+    proof_samples: int = PROOF_SAMPLES,
+    log_folder: str | os.PathLike[str] | None = None,
+    listener: Listener = silent,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Find the layers that must stay in float so that the model keeps the accuracy that is asked for.
+
+    `evaluator` is an `Evaluator` (AMCT's contract), a function (model file -> metric), `FILE.py[:NAME]` of
+    one of these, or `top1:`, `top5:`, `cosine:`, `sqnr:` with a labelled `.npz`. For those that do not decide
+    themselves, `max_drop` says how much the metric may lose (`relative`: as a share of the original's), or
+    `at_least` what it must reach (at most, with `higher_is_better=False`). `strategy` is a name or an object,
+    `sensitivity` a metric by name or an object. Rolled back layers take the first rung of `fallback` with
+    which the accuracy is kept. The other arguments are those of `quantize`.
+
+    Files of the prefix `output` are as `quantize` writes them; AMCT's ranking and final configuration lie
+    beside them, and its history in `log_folder` (`amct_log` beside them). `<output>_journal.jsonl` remembers
+    everything: the same call goes on where it was interrupted; `restart` begins anew. When no model
+    satisfies, none is left, unless `keep_best` asks for the nearest.
+
+    Raises a QirError that says what to do; the journal and the best model so far are then in place.
+    """
+    judge = open_evaluator(evaluator, _rule(max_drop, at_least, higher_is_better, relative))
+    ladder, limits = check_fallback(fallback), _limits(max_evaluations, max_time)
+    chosen, proposer, rank = target_named(target), strategy_named(strategy), ranking_by(sensitivity)
+    check_form(form)
+    check_prefix(output)
+    original = model if isinstance(model, Graph) else load(model)
+    names = (skip,) if isinstance(skip, str) else tuple(skip)
+    passes = configure(chosen, pipeline, method, names)
+    if config is not None:
+        passes = configured_pipeline(original, config, chosen, passes)
+    start = start_config(original, config, chosen, passes, names)
+    context = Context(data=open_data(data, original), rules=chosen.rules, progress=progress or SILENT)
+    job = SearchJob(
+        original, _file_of(model), passes, context, judge, proposer, rank, sensitivity_digest(sensitivity),
+        ladder, limits, os.fspath(output), form, proof_samples, keep_best, restart,
+        None if log_folder is None else Path(log_folder), listener, start,
+        {"target": target, "version": __version__},
+    )  # fmt: skip
+    return run_search(job)
+
+
+def _rule(max_drop: float | None, at_least: float | None, higher: bool, relative: bool) -> Rule | None:
+    if max_drop is not None and at_least is not None:
+        raise ConfigError("max_drop and at_least are two ways to say what satisfies; give one")
+    if max_drop is not None:
+        return MaxDrop(max_drop, higher, relative)
+    return None if at_least is None else Threshold(at_least, higher)
+
+
+def _limits(evaluations: int | None, seconds: float | None) -> Limits:
+    if evaluations is not None and evaluations < 2:
+        raise ConfigError(
+            f"max_evaluations must be at least 2 (the original and the quantized model), not {evaluations}"
+        )
+    if seconds is not None and not seconds > 0:
+        raise ConfigError(f"max_time must be more than 0 seconds, not {seconds:g}")
+    return Limits(evaluations, seconds)
+
+
+def _file_of(model: Model) -> Path | None:
+    """The ONNX file that the user gave; None for everything else."""
+    if not isinstance(model, (str, os.PathLike)):
+        return None
+    text = os.fspath(model)
+    path = sample_named(text).model if text.startswith(PREFIX) else Path(text)
+    return Path(path) if Path(path).suffix == ".onnx" else None

@@ -1,0 +1,92 @@
+"""The end of a search: the best model written and proven, or nothing that looks like success."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from qir.backends.ascend.check import Finding
+from qir.backends.files import Paths
+from qir.backends.proof_result import Proof
+from qir.config.amct.file import AmctConfig
+from qir.ir.graph import Graph
+from qir.ir.quants import quantized_layers
+from qir.report import LayerReport, report_layers
+from qir.runtime.progress import Progress
+from qir.search.amct_files import FINAL_CONFIG_FILE, write_text
+from qir.search.configurations import Configuration, Prepared, configured_graph
+from qir.search.final_config import final_config
+from qir.search.ranking import Ranking
+from qir.search.search import Search
+from qir.search.steps import Outcome, SearchResult, Step
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a search is to end: with what start of the final configuration, how much proof, keeping what."""
+
+    config: AmctConfig
+    proof_samples: int
+    keep_best: bool
+    progress: Progress
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Written:
+    graph: Graph | None = None
+    paths: Paths | None = None
+    layers: tuple[LayerReport, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    proof: Proof | None = None
+
+
+def finish(
+    search: Search,
+    prepared: Prepared,
+    ranking: Ranking,
+    found: Configuration | None,
+    stopped: bool,
+    how: Ending,
+) -> SearchResult:
+    """Write the files of what was `found`, or of the best model if that does not satisfy, and sum up.
+
+    `stopped` says that a limit came before the strategy's end.
+    """
+    best = _final(search, found)
+    outcome: Outcome = "stopped" if stopped else "unreachable"
+    if best is not None:
+        outcome = "reached"
+    else:
+        search.place.remove_published()
+        best = search.nearest()
+    written = _Written()
+    if best is not None and (outcome == "reached" or how.keep_best):
+        written = _write(search, prepared, best, how)
+    search.place.remove_scratch()
+    evaluations = search.evaluations
+    return SearchResult(
+        outcome, stopped, best, written.graph, written.paths, written.layers, ranking, tuple(search.steps),
+        evaluations.asked, evaluations.journalled, how.changed,
+        time.perf_counter() - evaluations.started, evaluations.seconds, written.findings, written.proof,
+    )  # fmt: skip
+
+
+def _final(search: Search, found: Configuration | None) -> Step | None:
+    """The step of the strategy's result if that satisfies, else the best one that does."""
+    step = None if found is None else search.step_of(found)
+    return step if step is not None and step.metric_eval[0] else search.best
+
+
+def _write(search: Search, prepared: Prepared, step: Step, how: Ending) -> _Written:
+    configuration = step.configuration
+    assert configuration is not None  # the original model is no result
+    graph = configured_graph(prepared, configuration)
+    with how.progress.task("prove", None):
+        written = search.place.publish_proven(graph, how.proof_samples)
+    search.note_published(configuration)
+    names = {node.name for node in quantized_layers(graph)}
+    text = final_config(how.config, names, configuration)
+    write_text(Path(search.place.folder, FINAL_CONFIG_FILE), text)
+    return _Written(graph, written.paths, report_layers(graph, {}), written.findings, written.proof)

@@ -1,0 +1,111 @@
+"""Metrics of models: from the journal where it knows them, else from the user's evaluator, within limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qir.search.configurations import Configuration, lowered
+from qir.search.evaluators.base import Evaluator
+from qir.search.evaluators.checked import measured
+from qir.search.fingerprints import Fingerprints, Part
+from qir.search.journal import Journal
+from qir.search.stored_metrics import Unknown, decode_metric, encode_metric
+
+ORIGINAL_KEY: tuple[Part, ...] = ("weights", "graph", "evaluator")
+MODEL_KEY: tuple[Part, ...] = ("weights", "graph", "config", "data", "evaluator")
+
+
+class LimitReached(Exception):  # a way out of the loop of proposals, not an error
+    """No more evaluations, or no more time."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`evaluations` counts all models that were evaluated, those of earlier runs too; `seconds` this run."""
+
+    evaluations: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A metric, the evaluator's seconds, and where it is from."""
+
+    metric: object
+    seconds: float
+    from_journal: bool
+
+
+@dataclass
+class Evaluations:
+    """Asks the evaluator, and notes every answer before anything else happens."""
+
+    evaluator: Evaluator
+    journal: Journal
+    inputs: Fingerprints
+    limits: Limits
+    started: float
+    trusted: Set[str]
+    asked: int = 0
+    journalled: int = 0
+    seconds: float = 0.0
+    _known: dict[str, Measurement] = field(default_factory=dict)
+
+    def original(self, model: Path) -> Measurement:
+        """The metric of the original model."""
+        return self._metric(None, lambda: model, "the original model")
+
+    def configured(self, configuration: Configuration, write: Callable[[], Path]) -> Measurement:
+        """The metric of a configuration; `write` writes its fake-quant model where that is needed."""
+        count = len(configuration)
+        what = f"the model with {count} layers rolled back" if count else "the quantized model"
+        return self._metric(configuration, write, what)
+
+    def _metric(
+        self, configuration: Configuration | None, write: Callable[[], Path], what: str
+    ) -> Measurement:
+        names = None if configuration is None else lowered(configuration)
+        if repr(names) in self._known:
+            return self._known[repr(names)]
+        key = self.inputs.key(ORIGINAL_KEY if configuration is None else MODEL_KEY)
+        metric = self._remembered(key, names)
+        if not isinstance(metric, Unknown):
+            self.journalled += 1
+            found = Measurement(metric, 0.0, from_journal=True)
+        else:
+            if configuration is not None:
+                self._check_limits()
+            found = self._ask(write(), what)
+            self.journal.append({
+                "kind": "metric", "key": key, "lowered": names, "metric": encode_metric(found.metric),
+                "seconds": round(found.seconds, 3),
+            })  # fmt: skip
+        self._known[repr(names)] = Measurement(found.metric, 0.0, from_journal=True)
+        return found
+
+    def _remembered(self, key: str, names: dict[str, list[str]] | None) -> object:
+        """The metric that the journal has, or Unknown."""
+        line = self.journal.metric(key, names)
+        stored = None if line is None else line.get("metric")
+        return decode_metric(stored, self.trusted) if isinstance(stored, dict) else Unknown("")
+
+    def _check_limits(self) -> None:
+        done = self.asked + self.journalled
+        if self.limits.evaluations is not None and done >= self.limits.evaluations:
+            raise LimitReached(f"the limit of {self.limits.evaluations} evaluations was reached")
+        spent = time.perf_counter() - self.started
+        if self.limits.seconds is not None and spent >= self.limits.seconds:
+            raise LimitReached(f"the limit of {self.limits.seconds:g} seconds was reached")
+
+    def _ask(self, model: Path, what: str) -> Measurement:
+        self.asked += 1
+        start = time.perf_counter()
+        try:
+            metric = measured(self.evaluator, str(model), what)
+        finally:
+            seconds = time.perf_counter() - start
+            self.seconds += seconds
+        return Measurement(metric, seconds, from_journal=False)

@@ -1,0 +1,78 @@
+"""Calls of the user's evaluator, with its errors and wrong answers turned into messages."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+
+import numpy as np
+
+from qir.ir.errors import QirError
+from qir.search.errors import AccuracyRuleError, EvaluatorError
+from qir.search.evaluators.base import Evaluator
+from qir.search.strategies.base import MetricEval
+
+ORIGINAL_FAILS = (
+    "Compare between original_accuracy and original_accuracy can not satisfy the acc requirement, please "
+    "check the metric_eval() function."
+)
+
+
+def measured(evaluator: Evaluator, model_file: str, what: str) -> object:
+    """The metric of a model; EvaluatorError, naming `what`, when it raises, or gives None or NaN."""
+    try:
+        metric = evaluator.evaluate(model_file)
+    except NotImplementedError as error:
+        raise EvaluatorError(f"evaluator {type(evaluator).__name__} has no evaluate method") from error
+    except (Exception, SystemExit) as error:
+        raise EvaluatorError(f"the evaluator {_said(error)}, when it was given {what}") from error
+    if metric is None:
+        raise EvaluatorError(f"the evaluator returned None for {what}; evaluate must return the metric")
+    if _has_nan(metric):
+        raise EvaluatorError(f"the evaluator returned {metric!r:.100} for {what}: that is not a number")
+    return metric
+
+
+def judged(evaluator: Evaluator, original: object, new: object) -> MetricEval:
+    """What `metric_eval` says; EvaluatorError when it raises, or gives no (bool, number)."""
+    try:
+        answer = evaluator.metric_eval(original, new)
+    except NotImplementedError as error:
+        raise EvaluatorError(f"evaluator {type(evaluator).__name__} has no metric_eval method") from error
+    except (Exception, SystemExit) as error:
+        message = str(error) if isinstance(error, QirError) else f"metric_eval {_said(error)}"
+        raise EvaluatorError(f"{message} (metrics {original!r:.100} and {new!r:.100})") from error
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2 or not _is_plain(*answer):
+        raise EvaluatorError(f"metric_eval must return (satisfied: bool, loss: float), not {answer!r:.100}")
+    return bool(answer[0]), float(answer[1])
+
+
+def check_original(evaluator: Evaluator, original: object) -> MetricEval:
+    """The verdict on the original model itself; AccuracyRuleError, a ValueError too, unless it satisfies."""
+    answer = judged(evaluator, original, original)
+    if not answer[0]:
+        raise AccuracyRuleError(ORIGINAL_FAILS)
+    return answer
+
+
+def _is_plain(satisfied: object, loss: object) -> bool:
+    if not isinstance(satisfied, (bool, np.bool_)):
+        return False
+    if isinstance(loss, np.ndarray) and loss.size == 1:
+        loss = loss.item()
+    return isinstance(loss, (numbers.Real, np.generic)) and not math.isnan(float(loss))
+
+
+def _has_nan(metric: object) -> bool:
+    if isinstance(metric, (float, np.floating)):
+        return math.isnan(metric)
+    if isinstance(metric, np.ndarray):
+        return metric.dtype.kind == "f" and bool(np.isnan(metric).any())
+    if isinstance(metric, Mapping):
+        return any(_has_nan(item) for item in metric.values())
+    return isinstance(metric, (tuple, list)) and any(_has_nan(item) for item in metric)
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, QirError) else f"raised {type(error).__name__}: {error}"

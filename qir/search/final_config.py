@@ -1,0 +1,52 @@
+"""The configuration that a search ends with, as AMCT's `config.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from qir.backends.targets import Target
+from qir.config.amct.create import create_config
+from qir.config.amct.file import AmctConfig, AmctLayer
+from qir.config.amct.reader import parse_config
+from qir.config.layers import read_model
+from qir.config.open import ConfigSource, read_definition, read_text
+from qir.config.settings import QuantConfig
+from qir.ir.graph import Graph
+from qir.passes.base import Pass
+from qir.search.configurations import Configuration
+
+
+def final_config(start: AmctConfig, quantized: Collection[str], configuration: Configuration) -> str:
+    """The text of `start` with the flags of a search: `quant_enable` is true for layers that stay quantized.
+
+    Layers that became INT16 are enabled, with 16 bits.
+    """
+    layers: Mapping[str, AmctLayer] = {
+        name: _layer(layer, name in quantized, configuration.get(name))
+        for name, layer in start.layers.items()
+    }
+    return replace(start, layers=layers).text()
+
+
+def _layer(layer: AmctLayer, quantized: bool, rung: str | None) -> AmctLayer:
+    if rung == "int16":
+        return replace(layer, quant_enable=True, activation=replace(layer.activation, num_bits=16))
+    return replace(layer, quant_enable=quantized and rung is None)
+
+
+def start_config(
+    graph: Graph, source: ConfigSource | None, target: Target, passes: Sequence[Pass], skip: Sequence[str]
+) -> AmctConfig:
+    """What `final_config` starts from: the user's configuration, or all layers with their defaults."""
+    model = read_model(graph, target, passes)
+    if isinstance(source, Mapping):
+        return parse_config(json.dumps(source), model, "the configuration")
+    if source is None or isinstance(source, QuantConfig):
+        return create_config(model, [name for name in skip if name in model.layers])
+    path = Path(source)
+    if path.suffix == ".cfg":
+        return create_config(model, definition=read_definition(path))
+    return parse_config(read_text(path), model, str(path))

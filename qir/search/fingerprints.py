@@ -1,0 +1,54 @@
+"""What a result depends on, as short digests: change one of them, and the results no longer count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
+
+from qir.runtime.units import CalibrationData, Run
+
+Part: TypeAlias = Literal["weights", "graph", "config", "data", "evaluator", "sensitivity"]
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Digests (16 hexadecimal digits, or a short text) of the inputs of a search."""
+
+    weights: str
+    graph: str
+    config: str
+    data: str
+    evaluator: str
+    sensitivity: str
+
+    def key(self, parts: Iterable[Part]) -> str:
+        """One digest over some of them."""
+        return text_digest(*(f"{part}={getattr(self, part)}" for part in parts))
+
+    def to_dict(self) -> dict[str, str]:
+        """Name -> digest."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def changed(self, old: Mapping[str, object]) -> list[str]:
+        """The names of those that differ from `old`."""
+        return [name for name, value in self.to_dict().items() if old.get(name) != value]
+
+
+def text_digest(*texts: str) -> str:
+    """16 hexadecimal digits over texts."""
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
+
+
+def data_digest(data: CalibrationData, run: Run) -> str:
+    """Of all samples in their order, whatever file or function they come from. Reads the data once."""
+    state = hashlib.blake2b(digest_size=8)
+    for unit in data.units(run):
+        for name, array in sorted(unit.feeds.items()):
+            state.update(f"{name}{array.dtype}{array.shape}".encode())
+            if array.dtype.hasobject:
+                state.update(repr(array.tolist()).encode())
+            else:
+                state.update(array.tobytes())
+    return state.hexdigest()

@@ -1,0 +1,104 @@
+"""The files of the best model so far: always whole and in their place until those of a better one come."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qir.backends.fake_quant import lower
+from qir.backends.files import Paths, output_paths, write_files
+from qir.backends.inspection import Inspected, write_inspected_files
+from qir.frontends.onnx import save_model
+from qir.ir.errors import BackendError
+from qir.ir.graph import Graph
+from qir.runtime.session import Feeds
+from qir.search.amct_files import FINAL_CONFIG_FILE
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a search writes: files of the prefix, and a folder of its own beside them while it runs.
+
+    What is to be in place is written in that folder, so that a killed search leaves nothing else behind, and
+    the next one clears it.
+    """
+
+    output: str
+    form: str
+    samples: Sequence[Feeds]
+
+    @property
+    def paths(self) -> Paths:
+        """The files of the best model."""
+        return output_paths(self.output)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files."""
+        return self.paths.record.parent
+
+    @property
+    def scratch(self) -> Path:
+        """The folder that lives as long as the search."""
+        name = os.path.basename(self.output)
+        return self.folder / (f".{name}_search" if name else ".search")
+
+    def clear(self) -> None:
+        """Empty the folder of the search; BackendError when it cannot be made."""
+        try:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir(parents=True)
+        except OSError as error:
+            raise BackendError(f"'{self.scratch}' cannot be made: {error.strerror}") from error
+
+    def remove_scratch(self) -> None:
+        """Remove the folder of the search."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def write_candidate(self, graph: Graph, number: int) -> Path:
+        """The fake-quant model of a configuration, for the evaluator to look at."""
+        path = self.scratch / f"step{number}_fake_quant_model.onnx"
+        save_model(lower(graph, self.form, self.samples[0]), path)
+        return path
+
+    def remove_candidates(self) -> None:
+        """Remove the models that have been evaluated."""
+        for path in self.scratch.glob("step*"):
+            path.unlink(missing_ok=True)
+
+    def publish(self, graph: Graph) -> Paths:
+        """Write all files of a model and move them into place."""
+        prefix = self._aside()
+        write_files(graph, prefix, self.form, self.samples[0])
+        self._move()
+        return self.paths
+
+    def publish_proven(self, graph: Graph, samples: int) -> Inspected:
+        """As `publish`, checked and proven on some samples before."""
+        written = write_inspected_files(
+            graph, self._aside(), self.form, self.samples[0], self.samples[:samples]
+        )
+        self._move()
+        return Inspected(self.paths, written.findings, written.proof)
+
+    def remove_published(self) -> None:
+        """Remove the files of a model, so that nothing looks like success; their data files too."""
+        for path in (*self.paths, self.folder / FINAL_CONFIG_FILE):
+            path.unlink(missing_ok=True)
+            Path(f"{path}.data").unlink(missing_ok=True)
+
+    def _aside(self) -> str:
+        shutil.rmtree(self.scratch / "best", ignore_errors=True)
+        (self.scratch / "best").mkdir()
+        return os.path.join(self.scratch, "best", os.path.basename(self.output))
+
+    def _move(self) -> None:
+        """Move the files into place, data of large models first."""
+        try:
+            for path in sorted((self.scratch / "best").iterdir(), key=lambda p: p.suffix != ".data"):
+                os.replace(path, self.folder / path.name)
+        except OSError as error:
+            raise BackendError(f"the files '{self.output}_…' cannot be written: {error.strerror}") from error
