@@ -22,6 +22,7 @@ class DaskShards(ExecutorShards):
             self._client.close()
             raise ConfigError(f"the dask cluster at '{address}' has no workers; start some (`dask worker`)")
         super().__init__(self._client.get_executor(pure=False), threads)
+        self._settings = _without_warnings()
 
     def __enter__(self) -> DaskShards:
         return self
@@ -30,6 +31,14 @@ class DaskShards(ExecutorShards):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._client.close()
+        self._settings.__exit__(None, None, None)
+
+
+def _without_warnings() -> Any:  # noqa: ANN401 - as below
+    """Settings, until they are left, that let jobs be as large as a model: each worker needs it once."""
+    from dask import config  # noqa: PLC0415 - as below
+
+    return config.set({"distributed.admin.large-graph-warning-threshold": "64 GiB"})
 
 
 def _client(address: str) -> Any:  # noqa: ANN401 - dask has no types

@@ -113,8 +113,16 @@ def collect_sharded(
 def _jobs(key: str, graph: Graph, data: CalibrationData, workers: int) -> Iterator[Job]:
     """The units of the data, several in a job."""
     units: list[Unit] = []
+    failure: Exception | None = None
     size = 0
-    for unit in data.units(_Model(graph).run):
+    stream = data.units(_Model(graph).run)
+    while True:
+        try:
+            unit = next(stream, None)
+        except Exception as error:  # the units before it come first, and may fail too
+            unit, failure = None, error
+        if unit is None:
+            break
         units.append(unit)
         size += sum(array.nbytes for array in unit.feeds.values())
         share = _MOST_UNITS if data.total is None else data.total // (_JOBS_EACH * workers)
@@ -123,6 +131,8 @@ def _jobs(key: str, graph: Graph, data: CalibrationData, workers: int) -> Iterat
             units, size = [], 0
     if units:
         yield Job(key, tuple(units))
+    if failure is not None:
+        raise failure
 
 
 class _Model:
