@@ -202,7 +202,8 @@ def print_options(item: object) -> str:
 
 def _differing(item: object) -> list[str]:
     parts: list[str] = []
-    for option in options_of(type(item)).values():
+    kind: type = type(item)
+    for option in options_of(kind).values():
         value: OptionValue = getattr(item, option.field)
         if not option.is_required and value == option.default:
             continue

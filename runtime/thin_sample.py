@@ -25,55 +25,72 @@ class ThinSample:
 
     def __init__(self) -> None:
         self.level = 0
-        self._values, self._places = np.empty(0, np.float32), np.empty(0, np.uint32)
+        self._parts: list[tuple[F32, U32]] = []
+        self._size = 0
 
     @property
     def values(self) -> F32:
         """The elements, ascending."""
-        return np.sort(self._values)
+        return np.sort(self._joined()[0])
 
     def add(self, sample: int, values: F32) -> None:
         """Take in a whole tensor of a sample."""
-        while (values.size - 1) // _BASE**self.level + 1 > LIMIT + 1:
-            self._thin()
+        while (values.size - 1) // _BASE**self.level > LIMIT:
+            self._thin()  # it would have to be done for these elements alone
         offset, stride = sample * _SPREAD % _OFFSETS, _BASE**self.level
         start = -offset % stride
-        kept = values[start::stride] + np.float32(0)
-        places = (offset + start) // stride + np.arange(kept.size, dtype=np.int64)
-        self._extend(kept, places.astype(np.uint32))
+        if start < values.size:
+            kept = values[start::stride] + np.float32(0)
+            first = (offset + start) // stride
+            self._extend(kept, np.arange(first, first + kept.size, dtype=np.uint32))
 
     def add_all(self, other: ThinSample) -> None:
         """Take in what `other` has kept, which is left as it is."""
         while self.level < other.level:
             self._thin()
-        values, places = other._values, other._places
+        values, places = other._joined()
         for _ in range(self.level - other.level):
-            kept = places % _BASE == 0
-            values, places = values[kept], places[kept] // _BASE
+            values, places = _thinned(values, places)
         self._extend(values, places)
 
     def arrays(self) -> tuple[F32, U32]:
         """(values, places), ordered by value and then by place."""
-        order = np.lexsort((self._places, self._values))
-        return self._values[order], self._places[order]
+        values, places = self._joined()
+        order = np.lexsort((places, values))
+        return values[order], places[order]
 
     @staticmethod
     def of_arrays(level: int, values: F32, places: U32) -> ThinSample:
         """The sample with that level and these arrays."""
         result = ThinSample()
-        result.level, result._values, result._places = level, values, places
+        result.level = level
+        result._extend(values, places)
         return result
 
     def __len__(self) -> int:
-        return self._values.size
+        return self._size
 
     def _extend(self, values: F32, places: U32) -> None:
-        self._values = np.concatenate([self._values, values])
-        self._places = np.concatenate([self._places, places])
-        while self._values.size > LIMIT:
+        self._parts.append((values, places))
+        self._size += values.size
+        while self._size > LIMIT:
             self._thin()
 
+    def _joined(self) -> tuple[F32, U32]:
+        """All elements and places in one piece each."""
+        if len(self._parts) != 1:
+            empty = (np.empty(0, np.float32), np.empty(0, np.uint32))
+            values, places = zip(empty, *self._parts, strict=True)
+            self._parts = [(np.concatenate(values), np.concatenate(places))]
+        return self._parts[0]
+
     def _thin(self) -> None:
-        kept = self._places % _BASE == 0
-        self._values, self._places = self._values[kept], self._places[kept] // _BASE
+        values, places = _thinned(*self._joined())
+        self._parts, self._size = [(values, places)], values.size
         self.level += 1
+
+
+def _thinned(values: F32, places: U32) -> tuple[F32, U32]:
+    """What is left on the next level."""
+    kept = places % _BASE == 0
+    return values[kept], places[kept] // _BASE
