@@ -83,7 +83,8 @@ def is_lost(params: QuantParams, largest: float) -> bool:
 def zero_point_of(offset: npt.ArrayLike, qtype: DType) -> npt.NDArray[np.int64]:
     """Zero points from offsets of the signed type: shifted for an unsigned one, clipped to its range."""
     qmin, qmax = qtype.integer_range
-    shifted = np.asarray(offset, np.float64).astype(np.int64) + (qmin - signed_range(qtype)[0])
+    with np.errstate(invalid="ignore"):  # where a range overflowed; `checked` refuses its scale
+        shifted = np.asarray(offset, np.float64).astype(np.int64) + (qmin - signed_range(qtype)[0])
     return np.clip(shifted, qmin, qmax)
 
 
@@ -112,7 +113,7 @@ def params_of_range(minimum: npt.ArrayLike, maximum: npt.ArrayLike, spec: QuantS
         return checked(spec, without_tiny(bound / steps), 0)
     low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
     qmin, qmax = signed_range(spec.qtype)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         scale = (high - low) / np.float32(qmax - qmin)
     tiny = scale < FLT_EPSILON
     scale = without_tiny(scale)
