@@ -23,17 +23,20 @@ class AtLeast(CalibrationData):
 
     def units(self, run: Run) -> Iterator[Unit]:
         """The units of the data."""
-        self._check(self._data.total)
+        if self._data.total is not None:
+            check_enough(self._data.total, self._needed)
         count = 0
         for unit in self._data.units(run):
             count += 1
             yield unit
-        self._check(count)
+        check_enough(count, self._needed)
 
-    def _check(self, count: int | None) -> None:
-        if count is not None and count < self._needed:
-            raise CalibrationError(
-                f"insufficient calibration data: batch_num is {self._needed}, so at least {self._needed} "
-                f"samples are needed, and there are {count}; give more data, or lower batch_num in the "
-                "configuration"
-            )
+
+def check_enough(count: int, needed: int) -> None:
+    """CalibrationError when `count` samples are fewer than `needed`, a configuration's batch_num."""
+    if count < needed:
+        raise CalibrationError(
+            f"insufficient calibration data: batch_num is {needed}, so at least {needed} "
+            f"samples are needed, and there are {count}; give more data, or lower batch_num in the "
+            "configuration"
+        )

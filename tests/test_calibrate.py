@@ -11,6 +11,7 @@ import pytest
 
 import qir
 from qir.backends.targets import target_named
+from qir.config.settings import QuantConfig
 from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, ConfigError, ModelError, PassError
 from qir.ir.graph import Graph
@@ -207,6 +208,17 @@ def test_exact_modes_need_data(statistics: qir.Statistics) -> None:
         qir.quantize("sample:digits", statistics=statistics, pipeline=text)
     with pytest.raises(ConfigError, match="leave exact out"):
         qir.calibrate("sample:digits", images(), pipeline=text)
+
+
+def test_configurations_count_the_samples_of_statistics(statistics: qir.Statistics) -> None:
+    enough, more = QuantConfig(batch_num=8), QuantConfig(batch_num=9)
+    by_data = qir.quantize("sample:digits", images(), config=enough)
+    by_statistics = qir.quantize("sample:digits", images(1), statistics=statistics, config=enough)
+    assert str(by_statistics.graph) == str(by_data.graph)
+    with pytest.raises(
+        CalibrationError, match="batch_num is 9, so at least 9 samples are needed, and there are 8"
+    ):
+        qir.quantize("sample:digits", statistics=statistics, config=more)
 
 
 def test_pipelines_without_statistics() -> None:

@@ -16,7 +16,7 @@ from qir.ir.graph import Graph
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.manager import PassManager
-from qir.runtime.enough import AtLeast
+from qir.runtime.enough import AtLeast, check_enough
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,9 @@ def run_configured(
     model, CalibrationError when there are fewer samples than the configuration's batch_num.
     """
     graph, config, model = _prepared(original, source, target, base, context)
-    if config.batch_num is not None and context.data is not None:
+    if config.batch_num is not None and context.statistics is not None:
+        check_enough(context.statistics.origin.units, config.batch_num)
+    elif config.batch_num is not None and context.data is not None:
         context = replace(context, data=AtLeast(context.data, config.batch_num))
     passes = quantizing_passes(config, model, base)
     _note_reasons(config, model, context)
