@@ -235,3 +235,11 @@ def test_pipelines_without_statistics() -> None:
         qir.calibrate("sample:digits", images(), workers=2, dask="tcp://localhost:1")
     with pytest.raises(ConfigError, match="workers must be at least 1"):
         qir.calibrate("sample:digits", images(), workers=0)
+
+
+@pytest.mark.parametrize("options", ["skip=/f2/Gemm,/a/a.0/Conv", "bits=16 layers=/f2/Gemm", "weight-bits=4"])
+def test_what_is_quantized_does_not_show_in_the_statistics(options: str, statistics: qir.Statistics) -> None:
+    graph = qir.load("sample:digits")
+    context = Context(data=open_data(images(), graph), rules=target_named("ascend").rules)
+    PassManager(f"{READY},insert-quant{{{options}}},{CLOSE}").run(graph, context)
+    assert context.collected == [statistics]
