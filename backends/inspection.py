@@ -40,15 +40,25 @@ def write_inspected_files(
     """
 
     def look(paths: Paths) -> tuple[tuple[Finding, ...], Proof | None]:
-        deploy = read_model(paths.deploy_model)
-        # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
-        fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
-        return_freed_memory()
-        found = check(deploy), prove(fake_quant, deploy, samples) if samples else None
-        fake_quant.release()
-        deploy.release()
-        return found
+        return inspect_files(graph, paths, form, samples)
 
     optimize = form != "ascend" or feeds is None  # with samples, others run form ascend optimized
     paths, (findings, proof) = write_and_look(graph, prefix, form, feeds, look, optimize)
     return Inspected(paths, findings, proof)
+
+
+def inspect_files(
+    graph: Graph, paths: Paths, form: str, samples: Sequence[Feeds]
+) -> tuple[tuple[Finding, ...], Proof | None]:
+    """Read both models of `graph` back, check and prove them (without samples: None).
+
+    BackendError when the proof fails.
+    """
+    deploy = read_model(paths.deploy_model)
+    # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
+    fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
+    return_freed_memory()
+    found = check(deploy), prove(fake_quant, deploy, samples) if samples else None
+    fake_quant.release()
+    deploy.release()
+    return found

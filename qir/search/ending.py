@@ -83,9 +83,9 @@ def _write(search: Search, prepared: Prepared, step: Step, how: Ending) -> _Writ
     configuration = step.configuration
     assert configuration is not None  # the original model is no result
     graph = configured_graph(prepared, configuration)
+    search.publish(configuration, graph)
     with how.progress.task("prove", None):
-        written = search.place.publish_proven(graph, how.proof_samples)
-    search.note_published(configuration)
+        written = search.place.inspect(graph, how.proof_samples)
     names = {node.name for node in quantized_layers(graph)}
     text = final_config(how.config, names, configuration)
     write_text(Path(search.place.folder, FINAL_CONFIG_FILE), text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qir.backends.fake_quant import lower
 from qir.backends.files import Paths, output_paths, write_files
-from qir.backends.inspection import Inspected, write_inspected_files
+from qir.backends.inspection import Inspected, inspect_files
 from qir.frontends.onnx import save_model
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
@@ -76,13 +76,17 @@ class Place:
         self._move()
         return self.paths
 
-    def publish_proven(self, graph: Graph, samples: int) -> Inspected:
-        """As `publish`, checked and proven on some samples before."""
-        written = write_inspected_files(
-            graph, self._aside(), self.form, self.samples[0], self.samples[:samples]
-        )
-        self._move()
-        return Inspected(self.paths, written.findings, written.proof)
+    def inspect(self, graph: Graph, samples: int) -> Inspected:
+        """Check and prove on some samples the files in place, which are those of `graph`.
+
+        They are removed when that fails.
+        """
+        try:
+            findings, proof = inspect_files(graph, self.paths, self.form, self.samples[:samples])
+        except BaseException:
+            self.remove_published()
+            raise
+        return Inspected(self.paths, findings, proof)
 
     def remove_published(self) -> None:
         """Remove the files of a model, so that nothing looks like success; their data files too."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qir.ir.graph import Graph
 from qir.search.amct_files import HISTORY_FILE, HistoryEntry, print_history, write_text
 from qir.search.configurations import (
     Configuration,
@@ -42,6 +43,9 @@ class Search:
     best: Step | None = None
     _original: object = None
     _published: dict[str, list[str]] | None = None
+    """What the journal says of the files in place."""
+    _written: dict[str, list[str]] | None = None
+    """What this very search has put there."""
 
     def check_original(self, model: Path) -> MetricEval:
         """Evaluate the original model; AccuracyRuleError unless it satisfies itself."""
@@ -119,17 +123,18 @@ class Search:
         """See to it that the files of the best model are in place."""
         if self.best is None or self.best.configuration is None:
             return
-        names = lowered(self.best.configuration)
-        if names != self._published:
-            self.place.publish(configured_graph(prepared, self.best.configuration))
-            self.note_published(self.best.configuration)
+        if lowered(self.best.configuration) != self._published:
+            self.publish(self.best.configuration, configured_graph(prepared, self.best.configuration))
 
-    def note_published(self, configuration: Configuration) -> None:
-        """Write down which model is in place."""
-        if lowered(configuration) == self._published:
+    def publish(self, configuration: Configuration, graph: Graph) -> None:
+        """Put the files of a model in place, unless this search has done so last, and write that down."""
+        names = lowered(configuration)
+        if self._written == names:
             return
-        self._published = lowered(configuration)
-        self.evaluations.journal.append({"kind": "best", "key": self._key, "lowered": self._published})
+        self.place.publish(graph)
+        if self._published != names:
+            self.evaluations.journal.append({"kind": "best", "key": self._key, "lowered": names})
+        self._published = self._written = names
 
     @property
     def _key(self) -> str:

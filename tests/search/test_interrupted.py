@@ -43,23 +43,14 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    start = time.perf_counter()
-    process = server.Process(target=killed.run, args=(str(whole),))
-    process.start()
-    process.join()
-    needed = time.perf_counter() - start
-    assert (whole / "done").exists()
+    killed_after(server, whole, None, 0)
     draw = random.Random(seed)
     kills = 0
     while not (cut / "done").exists():
-        process = server.Process(target=killed.run, args=(str(cut),))
-        process.start()
-        process.join(draw.uniform(0.2, 1) * needed / 2 if kills < 5 else None)
-        kills += process.is_alive()
-        process.kill()
-        process.join()
+        more = draw.randint(1, 3) if kills < 5 else None
+        kills += killed_after(server, cut, more, draw.uniform(0, 0.3))
         check_published(cut)
-    assert kills >= 2, "the search was over before it could be killed"
+    assert kills >= 3, "the search was over before it could be killed"
     for name in FILES:
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     assert measured(cut) == measured(whole), "an evaluation was repeated, or another one was made"
@@ -70,6 +61,26 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     repeated = sum(line.startswith("end") for line in lines) - len(measured(cut))
     assert repeated <= kills
     assert sorted(p.name for p in cut.iterdir() if p.name.startswith(".")) == []
+
+
+def killed_after(
+    server: multiprocessing.context.ForkServerContext, folder: Path, lines: int | None, seconds: float
+) -> bool:
+    """Run the search; True when it was killed, so long after its evaluator had left so many more lines."""
+    process = server.Process(target=killed.run, args=(str(folder),))
+    log = folder / "log.txt"
+    log.touch()
+    before = len(log.read_text().splitlines())
+    process.start()
+    while lines is not None and process.is_alive():
+        if len(log.read_text().splitlines()) >= before + lines:
+            time.sleep(seconds)
+            process.kill()
+            break
+        time.sleep(0.005)
+    process.join()
+    assert process.exitcode in (0, -9)
+    return process.exitcode == -9
 
 
 def check_published(folder: Path) -> None:
