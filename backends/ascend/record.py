@@ -45,6 +45,30 @@ class LayerRecord:
     is_tensor_quantize: bool = False
 
 
+@dataclass(frozen=True)
+class DraftRecord:
+    """A layer's record while its input waits for calibration data: what a LayerRecord says of the weight."""
+
+    scale_w: tuple[float, ...] = ()
+    wts_type: str | None = None
+    tensor_balance_factor: tuple[float, ...] = ()
+    skip_fusion: bool = False
+    is_tensor_quantize: bool = False
+
+    def calibrated(self, scale_d: float, offset_d: int, act_type: str) -> LayerRecord:
+        """The complete record."""
+        return LayerRecord(
+            scale_d,
+            offset_d,
+            self.scale_w,
+            act_type,
+            self.wts_type,
+            self.tensor_balance_factor,
+            self.skip_fusion,
+            self.is_tensor_quantize,
+        )
+
+
 def records(graph: Graph) -> dict[str, LayerRecord]:
     """Key -> record: layers in running order, then tensors (`layer:input`).
 
@@ -80,7 +104,7 @@ def _of_layer(layer: QuantizedLayer) -> LayerRecord:
     )
 
 
-def print_record(layers: Mapping[str, LayerRecord]) -> str:
+def print_record(layers: Mapping[str, LayerRecord | DraftRecord]) -> str:
     """The text of a record file, as protobuf prints it (which takes ten times as long)."""
     lines: list[str] = []
     for name, layer in layers.items():
@@ -90,14 +114,16 @@ def print_record(layers: Mapping[str, LayerRecord]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _fields(layer: LayerRecord) -> list[str]:
-    lines = [f"scale_d: {_number(layer.scale_d)}", f"offset_d: {layer.offset_d}"]
+def _fields(layer: LayerRecord | DraftRecord) -> list[str]:
+    lines: list[str] = []
+    if isinstance(layer, LayerRecord):
+        lines += [f"scale_d: {_number(layer.scale_d)}", f"offset_d: {layer.offset_d}"]
     lines += [f"scale_w: {_number(scale)}" for scale in layer.scale_w]
     lines += ["offset_w: 0"] * len(layer.scale_w)
     lines += [f"tensor_balance_factor: {_number(factor)}" for factor in layer.tensor_balance_factor]
     lines += ["is_tensor_quantize: true"] if layer.is_tensor_quantize else []
     lines += ["skip_fusion: true"] if layer.skip_fusion else []
-    lines.append(f'act_type: "{layer.act_type}"')
+    lines += [f'act_type: "{layer.act_type}"'] if isinstance(layer, LayerRecord) else []
     lines += [] if layer.wts_type is None else [f'wts_type: "{layer.wts_type}"']
     return lines
 

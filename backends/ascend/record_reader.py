@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
-from qir.backends.ascend.record import LayerRecord
+from qir.backends.ascend.record import DraftRecord, LayerRecord
 from qir.ir.errors import BackendError
 
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -48,6 +48,10 @@ _UNKNOWN_FIELD = "has no field named"
 _log = logging.getLogger(__name__)
 
 
+class RecordValueError(BackendError, ValueError):
+    """A number of a record is out of its range: AMCT has a ValueError for that."""
+
+
 class _LayerMessage(Protocol):
     """A message of the fields `_LAYER_FIELDS`, those that are read."""
 
@@ -74,6 +78,19 @@ def parse_record(text: str, filename: str = "<text>") -> dict[str, LayerRecord]:
     BackendError names the layer and the field when the text is malformed, a field is missing, or a number is
     out of its range. Fields that qir does not know are skipped with a warning.
     """
+    return {key: _read(key, value, filename) for key, value in _entries(text, filename).items()}
+
+
+def parse_drafts(text: str, filename: str = "<text>") -> dict[str, DraftRecord | LayerRecord]:
+    """As `parse_record`, for a file whose layers are calibrated in part, or not at all."""
+    return {
+        key: _read(key, value, filename) if value.HasField("scale_d") else _read_draft(key, value)
+        for key, value in _entries(text, filename).items()
+    }
+
+
+def _entries(text: str, filename: str) -> dict[str, _LayerMessage]:
+    """Key -> message."""
     book: Any = _message_class()()
     try:
         _parse(text, book, filename)
@@ -81,7 +98,7 @@ def parse_record(text: str, filename: str = "<text>") -> dict[str, LayerRecord]:
         raise BackendError(
             f"the record file '{filename}' cannot be parsed as a scale-offset record: {error}"
         ) from error
-    found: dict[str, LayerRecord] = {}
+    found: dict[str, _LayerMessage] = {}
     for number, entry in enumerate(book.record, start=1):
         where = f"record {number} of '{filename}'"
         if not entry.HasField("key"):
@@ -90,7 +107,7 @@ def parse_record(text: str, filename: str = "<text>") -> dict[str, LayerRecord]:
             raise BackendError(f"cannot find 'value' of layer '{entry.key}' in {where}")
         if entry.key in found:
             raise BackendError(f"layer '{entry.key}' stands twice in '{filename}'; delete one of its records")
-        found[entry.key] = _read(entry.key, entry.value, filename)
+        found[entry.key] = entry.value
     return found
 
 
@@ -119,10 +136,7 @@ def _read(layer: str, value: _LayerMessage, filename: str) -> LayerRecord:
     low, high = _LIMITS[act_type]
     _check_each(layer, "offset_d", [value.offset_d], lambda x: low <= x <= high, f"in [{low}, {high}]")
     _check_weight(layer, value, filename)
-    _check_each(
-        layer, "tensor_balance_factor", value.tensor_balance_factor,
-        lambda x: _EPSILON <= x <= 1 / _EPSILON, f"in [{_EPSILON:.9g}, {1 / _EPSILON:.9g}]",
-    )  # fmt: skip
+    _check_balance(layer, value)
     if value.cluster:
         raise BackendError(
             f"cluster of layer '{layer}': weights in clusters (NUQ) are not supported; calibrate it without"
@@ -137,6 +151,25 @@ def _read(layer: str, value: _LayerMessage, filename: str) -> LayerRecord:
         value.skip_fusion,
         value.is_tensor_quantize,
     )
+
+
+def _read_draft(layer: str, value: _LayerMessage) -> DraftRecord:
+    _check_each(layer, "scale_w", value.scale_w, _is_scale, "in the positive range of float32")
+    _check_balance(layer, value)
+    return DraftRecord(
+        tuple(value.scale_w),
+        value.wts_type or None,
+        tuple(value.tensor_balance_factor),
+        value.skip_fusion,
+        value.is_tensor_quantize,
+    )
+
+
+def _check_balance(layer: str, value: _LayerMessage) -> None:
+    _check_each(
+        layer, "tensor_balance_factor", value.tensor_balance_factor,
+        lambda x: _EPSILON <= x <= 1 / _EPSILON, f"in [{_EPSILON:.9g}, {1 / _EPSILON:.9g}]",
+    )  # fmt: skip
 
 
 def _check_weight(layer: str, value: _LayerMessage, filename: str) -> None:
@@ -174,7 +207,7 @@ def _check_each(
 ) -> None:
     for i, x in enumerate(values):
         if not holds(x):
-            raise BackendError(f"{name}'s value should be {what} in layer '{layer}', not {x} (entry {i})")
+            raise RecordValueError(f"{name}'s value should be {what} in layer '{layer}', not {x} (entry {i})")
 
 
 def _check_type(layer: str, name: str, given: str, allowed: tuple[str, ...]) -> None:

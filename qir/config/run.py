@@ -29,7 +29,7 @@ def run_configured(
     `base` is the pipeline that the configuration refines. ConfigError when they do not fit each other or the
     model, CalibrationError when there are fewer samples than the configuration's batch_num.
     """
-    graph, config, model = _prepared(original, source, target, base, context)
+    graph, config, model = prepare(original, source, target, base, context)
     if config.batch_num is not None and context.statistics is not None:
         check_enough(context.statistics.origin.units, config.batch_num)
     elif config.batch_num is not None and context.data is not None:
@@ -55,14 +55,14 @@ def configured_pipeline(
     original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass]
 ) -> tuple[Pass, ...]:
     """The passes that a configuration means for a float model, all of them."""
-    _, config, model = _prepared(original, source, target, base, Context(rules=target.rules))
+    _, config, model = prepare(original, source, target, base, Context(rules=target.rules))
     return (*preparing_passes(config, base), *quantizing_passes(config, model, base))
 
 
-def _prepared(
+def prepare(
     original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass], context: Context
 ) -> tuple[Graph, QuantConfig, Model]:
-    """The graph after the exact passes, the configuration, and what it can speak of."""
+    """A copy of the graph after the exact passes, the configuration, and what it can speak of."""
     names, exact = node_names(original), exact_passes(base)
     graph = original.clone()
     PassManager(exact).run(graph, context)

@@ -17,7 +17,7 @@ from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
 from qir.runtime.session import Session
 
-DATA = Path(__file__).parents[1] / "data" / "amct"
+DATA = Path(__file__).parent / "data" / "amct"
 NETS = ("cnn_bn", "resid", "decon", "mlp", "vol")
 
 
@@ -60,10 +60,15 @@ def _core(model: Surroundings, layers: list[str]) -> list[str]:
 
 def assert_same_deploy_model(graph: Graph, net: str) -> None:
     """Around every layer the reference's ops, attributes, readers and the bytes of its constants."""
-    layers = [n.name for n in quantized_layers(graph)]
-    mine = Surroundings(to_model(deploy.lower(graph)))
+    assert [n.name for n in quantized_layers(graph)] == list(reference(net))
+    assert_same_deploy_file(to_model(deploy.lower(graph)), net)
+
+
+def assert_same_deploy_file(model: onnx.ModelProto, net: str) -> None:
+    """The same for a deploy model as it was written."""
+    layers = list(reference(net))
+    mine = Surroundings(model)
     golden = Surroundings(onnx.load(DATA / net / "amct_deploy_model.onnx"))
-    assert layers == list(reference(net))
     assert sorted(_core(mine, layers)) == sorted(_core(golden, layers))
     for name in _core(golden, layers):
         assert mine.nodes[name].op_type == golden.nodes[name].op_type

@@ -1,0 +1,1 @@
+"""What the compatible packages share."""

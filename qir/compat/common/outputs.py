@@ -1,0 +1,38 @@
+"""Files that functions write: whole or not at all, in folders that are made, never over an input."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from qir.compat.common.errors import CompatRuntimeError, CompatValueError
+from qir.ir.atomic import written_aside
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; CompatRuntimeError when the place cannot be written."""
+    make_folder(path)
+    with written_aside(path) as file:
+        file.write(text.encode())
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of a file, as AMCT does, for its owner and group; CompatRuntimeError if that fails."""
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompatRuntimeError(f"the folder '{path.parent}' cannot be made: {error.strerror}") from error
+
+
+def check_distinct(source: str, *written: str | None) -> None:
+    """CompatValueError when a file to be written is the one that is read, or two of them are one."""
+    seen = {os.path.realpath(source): "read from"}
+    for path in written:
+        if path is None:
+            continue
+        place = os.path.realpath(path)
+        if place in seen:
+            raise CompatValueError(
+                f"'{path}' is {seen[place]} already in the same call; give another name to one of them"
+            )
+        seen[place] = "written to"

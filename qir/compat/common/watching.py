@@ -1,0 +1,98 @@
+"""Puts calibration ops into a graph, and takes them off again.
+
+    %x32 = Cast(%x)                        where x is not float32
+    %scale, %failed = amct.customop.IFMR(%x32)
+    %_ = Gather "[IFMR]: Do layer conv1 data calibration failed!"(const [0], %failed)
+
+A Python op cannot raise, so it sets `failed`, and ONNX Runtime names the Gather that fails by it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from qir.ir.dtypes import DType
+from qir.ir.graph import Graph
+from qir.ir.node import Node, Value
+from qir.ir.types import TensorType
+from qir.runtime.calibration_ops import BALANCER, DOMAIN, OBJECT_LAYER, RECORD_FILE
+
+_MARK = "qir.calibration"
+"""Metadata key of every node that watches."""
+_FLOAT32 = 1  # TensorProto.FLOAT
+
+
+def watch(
+    graph: Graph,
+    op: str,
+    source: Value,
+    others: Sequence[Value],
+    layers: Sequence[str],
+    record_file: str,
+    attributes: Mapping[str, int | str],
+) -> None:
+    """Add an op that watches `source` for `layers`, right behind the node that makes it."""
+    graph.opsets.setdefault(DOMAIN, 1)
+    before = _behind(graph, source)
+    title = f"{layers[0]}.{op.lower()}"
+    watched = source
+    if source.tensor.dtype is not DType.F32:
+        watched = _add(graph, "Cast", [source], f"{title}.cast", before, {"to": _FLOAT32}).output
+    name = graph.unique_node_name(title)
+    outputs = ("failed",) if op == BALANCER else ("scale", "failed")
+    node = graph.add(
+        op,
+        [watched, *others],
+        outputs=[graph.unique_value_name(f"{name}.{output}") for output in outputs],
+        types=[TensorType(DType.I64 if output == "failed" else DType.F32, (1,)) for output in outputs],
+        attributes={**attributes, RECORD_FILE: record_file, OBJECT_LAYER: json.dumps(layers)},
+        domain=DOMAIN,
+        name=name,
+        before=before,
+    )
+    node.metadata[_MARK] = "watch"
+    zero = graph.constant(np.zeros(1, np.int64), f"{name}.fine")
+    failure = f"[{op}]: Do layer {', '.join(layers)} data calibration failed!"
+    _add(graph, "Gather", [zero, node.outputs[-1]], failure, before, {})
+
+
+def unwatched(graph: Graph) -> Graph:
+    """A copy without the ops that watch."""
+    copy = graph.clone()
+    for node in reversed(list(copy.nodes)):
+        if _MARK not in node.metadata:
+            continue
+        read = [value for value in node.inputs if value is not None]
+        copy.erase(node)
+        for value in read:
+            if value.constant is not None and not value.is_read:
+                copy.erase(value)
+    copy.opsets.pop(DOMAIN, None)
+    return copy
+
+
+def _behind(graph: Graph, source: Value) -> Node | None:
+    """The node in front of which a reader of `source` can stand first."""
+    nodes = list(graph.nodes)
+    index = 0 if source.producer is None else nodes.index(source.producer) + 1
+    return nodes[index] if index < len(nodes) else None
+
+
+def _add(
+    graph: Graph,
+    op: str,
+    inputs: Sequence[Value | None],
+    title: str,
+    before: Node | None,
+    attributes: Mapping[str, int],
+) -> Node:
+    name = graph.unique_node_name(title)
+    node = graph.add(
+        op, inputs, name=name, outputs=[graph.unique_value_name(f"{name}.output")],
+        attributes=dict(attributes), before=before,
+    )  # fmt: skip
+    node.metadata[_MARK] = "watch"
+    return node

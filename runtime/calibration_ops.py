@@ -1,0 +1,117 @@
+"""Calibration ops for the user's own sessions: AMCT's custom ops, in Python by onnxruntime-extensions.
+
+A calibration graph holds nodes of the domain `amct.customop` that read activations:
+
+    scale, failed = IFMR(x)                       {record_file_path, object_layer, batch_num, …}
+    scale, failed = HFMG(x)
+    failed        = DMQBalancer(x, weight_maxima) {record_file_path, object_layer, migration_strength, …}
+
+ONNX Runtime runs them although nobody reads what they return. What they see goes to an `Observer`. An
+exception in a Python op ends the process, so an op only notes its failure in the output `failed` (0, or 1
+then); a Gather behind it, whose name says what is wrong, fails by that index.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from qir.ir.errors import QirError
+
+DOMAIN = "amct.customop"
+RANGE_OPS = ("IFMR", "HFMG")
+"""Ops that choose scale and zero point of what they read."""
+BALANCER = "DMQBalancer"
+"""The op that chooses factors of input channels."""
+RECORD_FILE, OBJECT_LAYER, BATCH_NUM = "record_file_path", "object_layer", "batch_num"
+"""Attributes: the file that gets the results, the layers concerned (a JSON list), how many runs count."""
+NUM_BITS, WITH_OFFSET, METHOD = "num_bits", "with_offset", "method"
+"""Attributes of RANGE_OPS: bits, 1 for a zero point, and the method as text of the pass `calibrate`."""
+MIGRATION_STRENGTH, CHANNEL_AXIS = "migration_strength", "channel_axis"
+"""Attributes of BALANCER; the strength is text, because a FLOAT would round it."""
+
+F32: TypeAlias = npt.NDArray[np.float32]
+I64: TypeAlias = npt.NDArray[np.int64]
+Attributes: TypeAlias = Mapping[str, "str | int"]
+
+_log = logging.getLogger(__name__)
+
+
+class MissingExtra(QirError, ImportError):
+    """A package that only this feature needs is not installed."""
+
+
+class Observer(Protocol):
+    """Takes in what calibration ops see. Arrays belong to ONNX Runtime: copy what is to be kept."""
+
+    def range(self, attributes: Attributes, array: F32) -> float:
+        """One run of a range op: the current scale, NaN while there is none. QirError: it has failed."""
+
+    def balance(self, attributes: Attributes, array: F32, weight_maxima: F32) -> None:
+        """One run of a balancer. QirError: it has failed."""
+
+
+def calibration_options(observer: Observer) -> ort.SessionOptions:
+    """Options for sessions that can run calibration graphs, whose ops report to `observer`.
+
+    The registry of Python ops belongs to the process: call this once. MissingExtra without
+    onnxruntime-extensions.
+    """
+    try:
+        import onnxruntime_extensions as extensions  # noqa: PLC0415  (heavy, and an extra)
+    except ImportError as error:
+        raise MissingExtra(
+            "AMCT_SO needs the package onnxruntime-extensions, which runs the calibration ops in your "
+            "session: pip install 'qir[amct]'"
+        ) from error
+    kinds = extensions.PyOp
+    texts = dict.fromkeys((RECORD_FILE, OBJECT_LAYER), kinds.dt_string)
+    ranged = texts | {BATCH_NUM: kinds.dt_int64, NUM_BITS: kinds.dt_int64, WITH_OFFSET: kinds.dt_int64}
+    ranged[METHOD] = kinds.dt_string
+    balanced = texts | {MIGRATION_STRENGTH: kinds.dt_string, CHANNEL_AXIS: kinds.dt_int64}
+
+    def close_range(array: F32, **attributes: str | int) -> tuple[F32, I64]:
+        try:
+            return _scalar(observer.range(attributes, array)), _FINE
+        except Exception as error:  # nothing may leave a Python op
+            _report(attributes, error)
+            return _scalar(np.nan), _FAILED
+
+    def balance(array: F32, weight_maxima: F32, **attributes: str | int) -> I64:
+        try:
+            observer.balance(attributes, array, weight_maxima)
+        except Exception as error:  # as above
+            _report(attributes, error)
+            return _FAILED
+        return _FINE
+
+    real, whole = kinds.dt_float, kinds.dt_int64
+    for op in RANGE_OPS:
+        register = extensions.onnx_op(
+            op_type=f"{DOMAIN}::{op}", inputs=[real], outputs=[real, whole], attrs=ranged
+        )
+        register(close_range)
+    register = extensions.onnx_op(
+        op_type=f"{DOMAIN}::{BALANCER}", inputs=[real, real], outputs=[whole], attrs=balanced
+    )
+    register(balance)
+    options = ort.SessionOptions()
+    options.register_custom_ops_library(extensions.get_library_path())
+    return options
+
+
+_FINE, _FAILED = np.zeros(1, np.int64), np.ones(1, np.int64)
+
+
+def _scalar(value: float) -> F32:
+    return np.asarray([value], np.float32)
+
+
+def _report(attributes: Attributes, error: Exception) -> None:
+    expected = isinstance(error, QirError)
+    _log.error("layers %s: %s", attributes.get(OBJECT_LAYER), error, exc_info=None if expected else error)
