@@ -24,8 +24,6 @@ class Sums:
     """What one pass over a (float output) and b (quantized output) adds up, in float64."""
 
     aa: float
-    bb: float
-    ab: float
     square: float
     distance: float
     size: float
@@ -36,9 +34,10 @@ class Sums:
 def sums_of(a: Array, b: Array) -> Sums:
     """The sums of two arrays of one shape, in any float type; a fixed order of additions."""
     left, right = flat_floats(a), flat_floats(b)
-    out = np.empty(differences.SUMS, np.float64)
+    out = np.empty(differences.DIFFERENCES, np.float64)
     differences.sum_differences(left, right, out)
-    return Sums(*out.tolist(), left.size)
+    aa, bb, ab, square, distance, size, largest = out.tolist()
+    return Sums(aa, bb, ab, square, distance, size, largest, left.size)
 
 
 class Metric(ABC):
@@ -70,16 +69,19 @@ class SumsMetric(Metric):
         """The metric from sums."""
 
 
-class CosineSimilarity(SumsMetric):
+class CosineSimilarity(Metric):
     """Cosine of the angle between both as vectors: 1 for the same direction; 1 when the float one is zero."""
 
     name: ClassVar[str] = "cosine-similarity"
 
-    def of_sums(self, sums: Sums) -> float:
+    def compare(self, data: Array, other: Array) -> float:
         """Σab / (|a| |b|)."""
-        if sums.aa == 0:
+        out = np.empty(differences.PRODUCTS, np.float64)
+        differences.sum_products(flat_floats(data), flat_floats(other), out)
+        aa, bb, ab = out.tolist()
+        if aa == 0:
             return 1.0
-        return sums.ab / (math.sqrt(sums.aa) * math.sqrt(sums.bb)) if sums.bb else 0.0
+        return float(ab / (math.sqrt(aa) * math.sqrt(bb))) if bb else 0.0
 
 
 class Sqnr(SumsMetric):
@@ -91,7 +93,8 @@ class Sqnr(SumsMetric):
         """The ratio in dB."""
         if sums.square == 0:
             return math.inf
-        return 10 * math.log10(sums.aa / sums.square) if sums.aa else -math.inf
+        ratio = sums.aa / sums.square
+        return 10 * math.log10(ratio) if ratio else -math.inf
 
 
 class MeanSquaredError(SumsMetric):
