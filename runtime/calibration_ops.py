@@ -5,6 +5,7 @@ A calibration graph holds nodes of the domain `amct.customop` that read activati
     scale, failed = IFMR(x)                       {record_file_path, object_layer, batch_num, …}
     scale, failed = HFMG(x)
     failed        = DMQBalancer(x, weight_maxima) {record_file_path, object_layer, migration_strength, …}
+    failed        = DUMP(input)                   {record_file_path, object_layer, batch_num}
 
 ONNX Runtime runs them although nobody reads what they return. What they see goes to an `Observer`. An
 exception in a Python op ends the process, so an op only notes its failure in the output `failed` (0, or 1
@@ -15,21 +16,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from qir.ir.dtypes import DType
 from qir.ir.errors import QirError
+from qir.runtime.session import EXACT_INT8
+from qir.runtime.units import Array
 
 DOMAIN = "amct.customop"
 RANGE_OPS = ("IFMR", "HFMG")
 """Ops that choose scale and zero point of what they read."""
 BALANCER = "DMQBalancer"
 """The op that chooses factors of input channels."""
+DUMPS: Mapping[DType, str] = MappingProxyType(
+    {DType.F32: "DUMP", DType.F64: "DUMPDouble", DType.I64: "DUMPInt64", DType.STR: "DUMPString"}
+)
+"""Ops that keep what the model is fed, by the type of their input."""
 RECORD_FILE, OBJECT_LAYER, BATCH_NUM = "record_file_path", "object_layer", "batch_num"
-"""Attributes: the file that gets the results, the layers concerned (a JSON list), how many runs count."""
+"""Attributes: the file that gets the results, the layers concerned (a JSON list; of DUMPS the input), how
+many runs count."""
 NUM_BITS, WITH_OFFSET, METHOD = "num_bits", "with_offset", "method"
 """Attributes of RANGE_OPS: bits, 1 for a zero point, and the method as text of the pass `calibrate`."""
 MIGRATION_STRENGTH, CHANNEL_AXIS = "migration_strength", "channel_axis"
@@ -54,6 +64,9 @@ class Observer(Protocol):
 
     def balance(self, attributes: Attributes, array: F32, weight_maxima: F32) -> None:
         """One run of a balancer. QirError: it has failed."""
+
+    def dump(self, attributes: Attributes, array: Array) -> None:
+        """One run of a dump of an input of the model."""
 
 
 def calibration_options(observer: Observer) -> ort.SessionOptions:
@@ -90,6 +103,14 @@ def calibration_options(observer: Observer) -> ort.SessionOptions:
             return _FAILED
         return _FINE
 
+    def dump(array: Array, **attributes: str | int) -> I64:
+        try:
+            observer.dump(attributes, array)
+        except Exception as error:  # as above
+            _report(attributes, error)
+            return _FAILED
+        return _FINE
+
     real, whole = kinds.dt_float, kinds.dt_int64
     for op in RANGE_OPS:
         register = extensions.onnx_op(
@@ -100,7 +121,15 @@ def calibration_options(observer: Observer) -> ort.SessionOptions:
         op_type=f"{DOMAIN}::{BALANCER}", inputs=[real, real], outputs=[whole], attrs=balanced
     )
     register(balance)
+    dumped = {DType.F32: real, DType.F64: kinds.dt_double, DType.I64: whole, DType.STR: kinds.dt_string}
+    for dtype, op in DUMPS.items():
+        register = extensions.onnx_op(
+            op_type=f"{DOMAIN}::{op}", inputs=[dumped[dtype]], outputs=[whole],
+            attrs=texts | {BATCH_NUM: whole},
+        )  # fmt: skip
+        register(dump)
     options = ort.SessionOptions()
+    options.add_session_config_entry(*EXACT_INT8)  # models from quantization-aware training run there too
     options.register_custom_ops_library(extensions.get_library_path())
     return options
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qir.compat.amct_onnx.accuracy import accuracy_based_auto_calibration
 from qir.compat.amct_onnx.functions import (
     convert_qat_model,
     create_quant_config,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AMCT_SO",
+    "accuracy_based_auto_calibration",
     "convert_qat_model",
     "create_quant_config",
     "quantize_model",

@@ -58,6 +58,7 @@ class CalibrationGraph:
 
     graph: Graph
     drafts: Mapping[str, DraftRecord]
+    batch_num: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def calibration_graph(original: Graph, config: ConfigSource, record_file: str) -
     floats = float_graph(with_quantized_weights(graph))
     for point in points:
         _watch_range(floats, point, record_file, batch_num)
-    return CalibrationGraph(floats, drafts)
+    return CalibrationGraph(floats, drafts, batch_num)
 
 
 def balancing_graph(original: Graph, config: ConfigSource, record_file: str) -> CalibrationGraph:
@@ -94,7 +95,7 @@ def balancing_graph(original: Graph, config: ConfigSource, record_file: str) -> 
 
     CompatRuntimeError when it balances none.
     """
-    graph, passes, _, _ = _prepare(original, config)
+    graph, passes, batch_num, _ = _prepare(original, config)
     layers = list(_balanced_layers(graph, passes))
     if not layers:
         raise CompatRuntimeError(
@@ -112,7 +113,7 @@ def balancing_graph(original: Graph, config: ConfigSource, record_file: str) -> 
             CHANNEL_AXIS: channel_axis(layer),
         }
         watch(graph, BALANCER, source, (maxima,), (layer.name,), record_file, attributes)
-    return CalibrationGraph(graph, {layer.name: DraftRecord() for _, layer in layers})
+    return CalibrationGraph(graph, {layer.name: DraftRecord() for _, layer in layers}, batch_num)
 
 
 def _prepare(original: Graph, config: ConfigSource) -> tuple[Graph, tuple[Pass, ...], int, tuple[str, ...]]:

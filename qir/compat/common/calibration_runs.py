@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ from qir.runtime.calibration_ops import (
     Attributes,
 )
 from qir.runtime.statistics import TensorStatistics
+from qir.runtime.units import Array
 
 F32 = npt.NDArray[np.float32]
 
@@ -69,6 +70,17 @@ class CalibrationRuns:
         """See `Observer.balance`."""
         with self._lock:
             self._run(attributes).balance(attributes, array, weight_maxima)
+
+    def dump(self, attributes: Attributes, array: Array) -> None:
+        """See `Observer.dump`."""
+        with self._lock:
+            self._run(attributes).dump(attributes, array)
+
+    def feeds(self, record_file: str) -> Mapping[str, Sequence[Array]]:
+        """Input -> what the calibration that has filled this record file was fed, in its order."""
+        with self._lock:
+            run = self._runs.get(Path(record_file).resolve())
+            return {} if run is None or run.is_outdated() else run.fed
 
     def failure(self, record_file: str) -> str | None:
         """Why the calibration that was to fill this record file has failed in this process, if it has."""
@@ -109,6 +121,7 @@ class CalibrationRun:
     path: Path
     raw_bytes: int
     failure: str | None = None
+    fed: dict[str, list[Array]] = field(default_factory=dict)
     _drafts: dict[str, DraftRecord] = field(default_factory=dict)
     _found: dict[str, DraftRecord | LayerRecord] = field(default_factory=dict)
     _ops: dict[str, _Watched | _Balanced] = field(default_factory=dict)
@@ -163,6 +176,13 @@ class CalibrationRun:
                 self._found[layer] = DraftRecord(tensor_balance_factor=tuple(factors.tolist()))
             if self._found.keys() == self._drafts.keys() and len({o.seen for o in self._ops.values()}) == 1:
                 self._write()
+
+    def dump(self, attributes: Attributes, array: Array) -> None:
+        """Keep a copy of what one input of the model was fed, in the first batch_num runs."""
+        _, (name,) = _layers(attributes)
+        kept = self.fed.setdefault(name, [])
+        if len(kept) < int(attributes[BATCH_NUM]):
+            kept.append(array.copy())
 
     def _watched(self, key: str, needed: int) -> _Watched:
         """A new op; it keeps values as they are while there is room for them."""

@@ -18,11 +18,12 @@ from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.types import TensorType
-from qir.runtime.calibration_ops import BALANCER, DOMAIN, OBJECT_LAYER, RECORD_FILE
+from qir.runtime.calibration_ops import BATCH_NUM, DOMAIN, DUMPS, OBJECT_LAYER, RANGE_OPS, RECORD_FILE
 
 _MARK = "qir.calibration"
 """Metadata key of every node that watches."""
-_FLOAT32 = 1  # TensorProto.FLOAT
+_TENSOR_PROTO = {DType.F32: 1, DType.I64: 7}
+"""What ONNX calls the types that others are cast to."""
 
 
 def watch(
@@ -38,11 +39,9 @@ def watch(
     graph.opsets.setdefault(DOMAIN, 1)
     before = _behind(graph, source)
     title = f"{layers[0]}.{op.lower()}"
-    watched = source
-    if source.tensor.dtype is not DType.F32:
-        watched = _add(graph, "Cast", [source], f"{title}.cast", before, {"to": _FLOAT32}).output
+    watched = _cast(graph, source, title, before)
     name = graph.unique_node_name(title)
-    outputs = ("failed",) if op == BALANCER else ("scale", "failed")
+    outputs = ("scale", "failed") if op in RANGE_OPS else ("failed",)
     node = graph.add(
         op,
         [watched, *others],
@@ -59,6 +58,14 @@ def watch(
     _add(graph, "Gather", [zero, node.outputs[-1]], failure, before, {})
 
 
+def watch_inputs(graph: Graph, record_file: str, batch_num: int) -> None:
+    """Add an op for each input of the model that keeps what is fed, for `batch_num` runs."""
+    for source in graph.inputs:
+        if source.constant is None:
+            op = DUMPS[_watched_type(source.tensor.dtype)]
+            watch(graph, op, source, (), (source.name,), record_file, {BATCH_NUM: batch_num})
+
+
 def unwatched(graph: Graph) -> Graph:
     """A copy without the ops that watch."""
     copy = graph.clone()
@@ -72,6 +79,20 @@ def unwatched(graph: Graph) -> Graph:
                 copy.erase(value)
     copy.opsets.pop(DOMAIN, None)
     return copy
+
+
+def _watched_type(dtype: DType | None) -> DType:
+    """The type as which values of a type are watched; it holds all of them."""
+    if dtype is None or dtype.is_float:
+        return DType.F64 if dtype is DType.F64 else DType.F32
+    return DType.STR if dtype is DType.STR else DType.I64
+
+
+def _cast(graph: Graph, source: Value, title: str, before: Node | None) -> Value:
+    wanted = _watched_type(source.tensor.dtype)
+    if source.tensor.dtype is wanted:
+        return source
+    return _add(graph, "Cast", [source], f"{title}.cast", before, {"to": _TENSOR_PROTO[wanted]}).output
 
 
 def _behind(graph: Graph, source: Value) -> Node | None:

@@ -1,0 +1,179 @@
+"""accuracy_based_auto_calibration: qir's search, calibrated by the user's evaluator (specification A.7).
+
+The evaluator's `calibration` runs a calibration graph once, whose ops see the activations and, for the
+ranking of the layers, what the model is fed; no later step calibrates again, nor writes activations to disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qir.backends.ascend.record import LayerRecord, print_record
+from qir.backends.ascend.record_in import apply
+from qir.backends.ascend.rules import RULES
+from qir.backends.files import check_prefix
+from qir.backends.inspection import PROOF_SAMPLES
+from qir.backends.targets import ASCEND
+from qir.compat.common.calibration_graph import PIPELINE, calibration_graph
+from qir.compat.common.fed_batches import FedBatches
+from qir.compat.common.outputs import make_folder, write_text
+from qir.compat.common.saving import calibrated_records
+from qir.compat.common.sessions import runs
+from qir.compat.common.watching import watch_inputs
+from qir.config.amct.file import AmctConfig
+from qir.config.amct.reader import parse_config
+from qir.config.open import read_text
+from qir.config.run import prepare
+from qir.ir.errors import QirError
+from qir.ir.graph import Graph
+from qir.ir.quants import quantized_layers
+from qir.models import load, save
+from qir.passes.context import Context, RewriteLog
+from qir.passes.pipeline import parse_pipeline
+from qir.runtime.metrics import Metric
+from qir.runtime.progress import SILENT
+from qir.runtime.sensitivity import measure_sensitivity
+from qir.search.amct_files import LOG_FOLDER, RANKING_FILE, print_ranking
+from qir.search.configurations import Configuration, Prepared, configured_graph
+from qir.search.ending import Ending, finish
+from qir.search.errors import EvaluatorError
+from qir.search.evaluations import Evaluations, Limits
+from qir.search.evaluators import Evaluator
+from qir.search.final_config import final_config
+from qir.search.fingerprints import Fingerprints
+from qir.search.journal import Journal
+from qir.search.published import Place
+from qir.search.ranking import Ranking
+from qir.search.search import Search, silent
+from qir.search.strategies import Strategy
+
+ALL_ROLLED_BACK = (
+    "No quantized model are generated due to all quant layers are roll backed, the accuracy target may be "
+    "too difficult to achieve."
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AccuracyJob:
+    """The arguments of accuracy_based_auto_calibration, checked. `evaluator` gets paths of ONNX files."""
+
+    model_file: str
+    evaluator: Evaluator
+    config_file: str
+    record_file: str
+    save_dir: str
+    strategy: Strategy
+    sensitivity: Metric
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    """The model with every layer quantized, its records, and the batches that the evaluator fed."""
+
+    prepared: Prepared
+    records: Mapping[str, LayerRecord]
+    data: FedBatches
+    config: AmctConfig
+
+
+def search_accuracy(job: AccuracyJob) -> None:
+    """Find and write the quantized model with the fewest layers in float that satisfies the evaluator.
+
+    Files are AMCT's: both models, ranking and final configuration beside them, the record file, the history
+    in `amct_log` of the working directory; flags of the configuration file become those of the last step.
+    When only the float model satisfies, no model is left and a warning says so. Raises QirErrors: an
+    AccuracyRuleError, which is a ValueError, when the original model does not satisfy itself.
+    """
+    make_folder(Path(job.save_dir))
+    check_prefix(job.save_dir)
+    place = Place(job.save_dir, "ascend", ())
+    place.clear()
+    try:
+        with Journal(place.scratch / "journal.jsonl") as journal:
+            _search(job, place, journal)
+    finally:
+        place.remove_scratch()
+
+
+def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
+    """All steps. The journal serves this one search: AMCT's scripts begin anew whenever they are run."""
+    modules = job.evaluator.modules()
+    inputs = Fingerprints(*("amct",) * 6)
+    evaluations = Evaluations(job.evaluator, journal, inputs, Limits(), time.perf_counter(), modules)
+    search = Search(evaluations, place, job.strategy, Path(LOG_FOLDER).absolute(), silent)
+    original = search.check_original(Path(job.model_file))
+    found = _calibrate(job, place)
+    search.place = replace(place, samples=found.data.feeds)
+    search.begin()
+    prepared = found.prepared
+    whole = search.evaluate(prepared, {}, dict.fromkeys(prepared.layers, True))
+    ranking = _ranked(job, prepared.closed, found.data)
+    write_text(place.folder / RANKING_FILE, print_ranking(ranking))
+    best: Configuration | None = {} if whole[0] else search.fine(prepared, ranking, whole, "float32")
+    if best is None:
+        search.all_rolled_back(ranking, original)
+    how = Ending(found.config, PROOF_SAMPLES, False, SILENT, ())
+    result = finish(search, prepared, ranking, best, False, how)
+    last = search.steps[-1].configuration or {}
+    if result.reached and result.best is not None:
+        last = result.best.configuration or {}
+        place.paths.record.unlink()  # the record file that was asked for takes its place
+    else:
+        _log.warning(ALL_ROLLED_BACK)
+    _write_last(job, found, last)
+    for finding in result.findings:
+        _log.warning("%s", finding)
+
+
+def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
+    """Let the evaluator run a calibration graph, and quantize every layer by what its ops have seen."""
+    original = load(job.model_file)
+    made = calibration_graph(original, job.config_file, os.path.abspath(job.record_file))
+    watch_inputs(made.graph, os.path.abspath(job.record_file), made.batch_num)
+    modified = place.scratch / "modified_model.onnx"
+    save(made.graph, modified)
+    write_text(Path(job.record_file), print_record(made.drafts))
+    _run_calibration(job.evaluator, str(modified))
+    records = calibrated_records(job.record_file, runs().failure(job.record_file))
+    context = Context(rules=RULES)
+    passes = parse_pipeline(PIPELINE, named=ASCEND.pipelines)
+    exact, _, model = prepare(original, job.config_file, ASCEND, passes, context)
+    closed = exact.clone()
+    apply(closed, records, RewriteLog())
+    config = parse_config(read_text(Path(job.config_file)), model, job.config_file)
+    data = FedBatches.of(original, runs().feeds(job.record_file))
+    return _Calibrated(Prepared(exact, closed, (), context), records, data, config)
+
+
+def _run_calibration(evaluator: Evaluator, model_file: str) -> None:
+    name = type(evaluator).__name__
+    try:
+        evaluator.calibration(model_file)
+    except NotImplementedError as error:
+        raise EvaluatorError(f"evaluator {name} has no calibration method") from error
+    except QirError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise EvaluatorError(
+            f"calibration of evaluator {name} raised {type(error).__name__}: {error}"
+        ) from error
+
+
+def _ranked(job: AccuracyJob, closed: Graph, data: FedBatches) -> Ranking:
+    found = measure_sensitivity(closed, data, job.sensitivity)
+    return Ranking(dict(found.scores), job.sensitivity.low_is_worse)
+
+
+def _write_last(job: AccuracyJob, found: _Calibrated, last: Configuration) -> None:
+    """Write the record of a step's model, and its flags into the configuration file."""
+    graph = configured_graph(found.prepared, last)
+    quantized = {node.name for node in quantized_layers(graph)}
+    kept = {k: r for k, r in found.records.items() if r.is_tensor_quantize or k in quantized}
+    write_text(Path(job.record_file), print_record(kept))
+    write_text(Path(job.config_file), final_config(found.config, quantized, last))
