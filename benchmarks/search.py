@@ -42,7 +42,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "superres": Case("superres_core_op13.onnx", 0.2),
     "fastestdet": Case("FastestDet.onnx", 0.05),
-    "minilm": Case("minilm_l6_smallvocab_op17.onnx", 0.5, {"full": False}),
+    "minilm": Case("minilm_l6_smallvocab_op17.onnx", 0.1, {"full": False}),
     "ppocr_rec": Case("ch_PP-OCRv4_rec_infer.onnx", 0.01),
 }
 

@@ -32,8 +32,12 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
     "--sensitivity", default="cosine-similarity", show_default=True, help="Metric that ranks the layers."
 )
 @click.option(
+    "--sensitivity-mode", type=click.Choice(("layer", "model")), default="layer", show_default=True,
+    help="Whose output is compared: the layer's own, or the model's (slower; fewer layers in float).",
+)  # fmt: skip
+@click.option(
     "--fallback", default="float32", show_default=True, metavar="RUNG[,RUNG]",
-    help="What rolled back layers become: int16, float32, or int16,float32.",
+    help="What rolled back layers become: int16, float16, float32; of several the first that does.",
 )  # fmt: skip
 @click.option("--max-evaluations", type=click.IntRange(min=2), metavar="N", help="Stop after so many.")
 @click.option("--max-time", type=float, metavar="SECONDS", help="Start no evaluation after so long.")
@@ -64,6 +68,7 @@ def auto(
     output: str,
     strategy: str,
     sensitivity: str,
+    sensitivity_mode: str,
     fallback: str,
     max_evaluations: int | None,
     max_time: float | None,
@@ -94,8 +99,8 @@ def auto(
         rungs = tuple(rung.strip() for rung in fallback.split(","))
         job = AutoJob(
             model, data, evaluator, max_drop, at_least, not lower_is_better, relative, output, strategy,
-            sensitivity, rungs, max_evaluations, max_time, keep_best, restart, target, pipeline, config,
-            method, skip, form, proof_samples, quiet,
+            sensitivity, sensitivity_mode, rungs, max_evaluations, max_time, keep_best, restart, target,
+            pipeline, config, method, skip, form, proof_samples, quiet,
         )  # fmt: skip
         reached = run_job(job)
     if not reached:

@@ -35,6 +35,7 @@ class AutoJob:
     output: str
     strategy: str
     sensitivity: str
+    sensitivity_mode: str
     fallback: tuple[str, ...]
     max_evaluations: int | None
     max_time: float | None

@@ -23,8 +23,9 @@ from qir.passes.insert_quant import InsertQuant
 from qir.passes.insertion.selection import rule_of
 from qir.passes.left_float import leave_in_float
 from qir.passes.manager import PassManager
+from qir.search.half_layers import compute_in_float16
 
-Rung: TypeAlias = Literal["int16", "float32"]
+Rung: TypeAlias = Literal["int16", "float16", "float32"]
 Configuration: TypeAlias = Mapping[str, Rung]
 """Layer -> what it is in the place of INT8; layers that are quantized as the pipeline says are not in it."""
 
@@ -64,13 +65,16 @@ def prepare(original: Graph, passes: Sequence[Pass], context: Context) -> Prepar
 
 
 def configured_graph(prepared: Prepared, configuration: Configuration) -> Graph:
-    """The closed graph of a configuration. A layer that has no INT16 form is in float there."""
+    """The closed graph of a configuration. A layer that cannot be what it says computes in float32."""
     wide = tuple(name for name, rung in configuration.items() if rung == "int16")
     graph = _widened(prepared, wide) if wide else prepared.closed.clone()
     for name, rung in configuration.items():
         layer = graph.node(name)
-        if rung == "float32" or not _reads_int16(operand_precision(layer, 0)):
-            leave_in_float(layer, REASON)
+        if rung == "int16" and _reads_int16(operand_precision(layer, 0)):
+            continue
+        leave_in_float(layer, REASON)
+        if rung == "float16":
+            compute_in_float16(graph, layer)
     return graph
 
 

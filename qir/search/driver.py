@@ -46,6 +46,7 @@ def auto_quantize(
     relative: bool = False,
     strategy: str | Strategy = "BinarySearch",
     sensitivity: SensitivitySource = "cosine-similarity",
+    sensitivity_mode: str = "layer",
     fallback: Sequence[str] = ("float32",),
     max_evaluations: int | None = None,
     max_time: float | None = None,
@@ -68,8 +69,10 @@ def auto_quantize(
     one of these, or `top1:`, `top5:`, `cosine:`, `sqnr:` with a labelled `.npz`. For those that do not decide
     themselves, `max_drop` says how much the metric may lose (`relative`: as a share of the original's), or
     `at_least` what it must reach (at most, with `higher_is_better=False`). `strategy` is a name or an object,
-    `sensitivity` a metric by name or an object. Rolled back layers take the first rung of `fallback` with
-    which the accuracy is kept. The other arguments are those of `quantize`.
+    `sensitivity` a metric by name or an object, measured at each layer's own output, or with
+    `sensitivity_mode="model"` at the model's: slower, and it keeps fewer layers in float. Rolled back layers
+    take the first rung of `fallback` with which the accuracy is kept. The other arguments are those of
+    `quantize`.
 
     Files of the prefix `output` are as `quantize` writes them; AMCT's ranking and final configuration lie
     beside them, and its history in `log_folder` (`amct_log` beside them). `<output>_journal.jsonl` remembers
@@ -80,7 +83,11 @@ def auto_quantize(
     """
     judge = open_evaluator(evaluator, _rule(max_drop, at_least, higher_is_better, relative))
     ladder, limits = check_fallback(fallback), _limits(max_evaluations, max_time)
-    chosen, proposer, rank = target_named(target), strategy_named(strategy), ranking_by(sensitivity)
+    chosen, proposer, rank = (
+        target_named(target),
+        strategy_named(strategy),
+        ranking_by(sensitivity, sensitivity_mode),
+    )
     check_form(form)
     check_prefix(output)
     original = model if isinstance(model, Graph) else load(model)
@@ -90,9 +97,10 @@ def auto_quantize(
         passes = configured_pipeline(original, config, chosen, passes)
     start = start_config(original, config, chosen, passes, names)
     context = Context(data=open_data(data, original), rules=chosen.rules, progress=progress or SILENT)
+    measured = sensitivity_digest(sensitivity, sensitivity_mode)
     job = SearchJob(
-        original, _file_of(model), passes, context, judge, proposer, rank, sensitivity_digest(sensitivity),
-        ladder, limits, os.fspath(output), form, proof_samples, keep_best, restart,
+        original, _file_of(model), passes, context, judge, proposer, rank, measured, ladder,
+        limits, os.fspath(output), form, proof_samples, keep_best, restart,
         None if log_folder is None else Path(log_folder), listener, start,
         {"target": target, "version": __version__},
     )  # fmt: skip

@@ -12,13 +12,13 @@ Evaluate = Callable[[Flags], MetricEval]
 
 
 def fine_search(
-    strategy: Strategy, ranking: Mapping[str, float], first: MetricEval, evaluate: Evaluate, floats_pass: bool
+    strategy: Strategy, ranking: Mapping[str, float], first: MetricEval, evaluate: Evaluate, floats_end: bool
 ) -> Flags | None:
     """The configuration at which `strategy` stops, or None when it comes to roll back every layer.
 
     `first` is the answer to the model with all layers quantized; `evaluate` answers every proposal, the last
-    one again where it is not the one just evaluated, as AMCT does. With `floats_pass` the model with every
-    layer rolled back is the original one: it satisfies, is no result, and is not evaluated. SearchError when
+    one again where it is not the one just evaluated, as AMCT does. With `floats_end` the model with every
+    layer rolled back has no quantized one left: it is no result, and is not evaluated. SearchError when
     the strategy breaks its contract.
     """
     strategy.initialize(dict(ranking))
@@ -30,7 +30,7 @@ def fine_search(
         if stop and (flags is None or flags == last):
             return flags
         assert flags is not None  # _checked lets nothing else go on
-        if floats_pass and not any(flags.values()):
+        if floats_end and not any(flags.values()):
             return None
         idle = idle + 1 if frozenset(flags.items()) in seen else 0
         if idle > len(ranking):

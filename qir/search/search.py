@@ -91,12 +91,13 @@ class Search:
             return None
 
         def configuration(flags: Flags) -> Configuration:
-            return {n: "int16" if n in wide else "float32" for n, quantized in flags.items() if not quantized}
+            back = [name for name, quantized in flags.items() if not quantized]
+            return {name: "float32" if rung == "int16" and name not in wide else rung for name in back}
 
         def evaluate(flags: Flags) -> MetricEval:
             return self.evaluate(prepared, configuration(flags), flags)
 
-        found = fine_search(self.strategy, ranking.information, first, evaluate, floats_pass=not wide)
+        found = fine_search(self.strategy, ranking.information, first, evaluate, floats_end=not wide)
         return None if found is None else configuration(found)
 
     def all_rolled_back(self, ranking: Ranking, original: MetricEval) -> None:

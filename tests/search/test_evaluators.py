@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from qir.samples import sample_named
 from qir.search.errors import ContractError, EvaluatorError
 from qir.search.evaluators import Evaluator, MaxDrop, MetricEvaluator, Threshold, open_evaluator
 from qir.search.evaluators.source import function_digest, object_digest
-from qir.search.stored_metrics import Unknown, decode_metric, encode_metric
+from qir.search.stored_metrics import _SAFE, Unknown, decode_metric, encode_metric
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,9 @@ def test_labels_that_do_not_fit(tmp_path: Path) -> None:
             open_evaluator(f"top1:{file}", MaxDrop(0)).evaluate(str(model))
 
 
+SAFE_AND_PATHS = _SAFE | {("pathlib", "PosixPath")}
+
+
 class Holder(Evaluator):
     def __init__(self, value: object) -> None:
         self.value = value
@@ -276,13 +280,24 @@ def test_metrics_of_user_classes_need_trust() -> None:
 
 
 class Attack:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return Path.touch, (Path("owned"),)  # type: ignore[return-value]
+    def __init__(self, action: Callable[..., object]) -> None:
+        self.action = action
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Path]]:
+        return self.action, (Path("owned"),)
 
 
-def test_a_journal_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def of_a_trusted_module(path: Path) -> None:
+    path.touch()
+
+
+@pytest.mark.parametrize("action", [Path.touch, of_a_trusted_module])
+def test_a_journal_cannot_run_code(
+    action: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    stored = encode_metric(Attack())
+    monkeypatch.setattr("qir.search.stored_metrics._SAFE", SAFE_AND_PATHS)
+    stored = encode_metric(Attack(action))
     assert "pickle" in stored
     assert isinstance(decode_metric(stored, frozenset({__name__})), Unknown)
     assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,12 @@ import pytest
 from chain import LAYERS, Counting, chain, floats, in_order, samples, wide
 
 import qir
+from qir.backends.fake_quant import lower
 from qir.ir.errors import CalibrationError, ConfigError, PassError
+from qir.runtime.session import Session
 from qir.search.amct_files import parse_history, parse_ranking
 from qir.search.errors import AccuracyRuleError, ContractError, EvaluatorError, JournalError
+from qir.search.ranking import Ranking
 from qir.search.steps import SearchResult, Step
 
 FILES = ["c_deploy_model.onnx", "c_fake_quant_model.onnx", "c_quant.json", "c_record.txt"]
@@ -138,6 +141,31 @@ def test_another_limit_of_loss_uses_what_was_measured(tmp_path: Path) -> None:
         search(tmp_path, count_floats, max_drop=3, at_least=2)
 
 
+def test_the_best_model_is_in_place_as_soon_as_it_is_known(tmp_path: Path) -> None:
+    seen: list[set[str]] = []
+
+    def look(step: Step) -> None:
+        if step.configuration is not None and step.metric_eval[0]:
+            seen.append(floats(tmp_path / "c_fake_quant_model.onnx"))
+
+    search(tmp_path, Counting({"g0"}), listener=look)
+    assert seen == [{"g0", "g1", "g2"}, {"g0"}]
+
+
+@pytest.mark.parametrize("mode", ["layer", "model"])
+def test_layers_are_ranked_by_what_quantization_does_to_them(mode: str, tmp_path: Path) -> None:
+    result = search(tmp_path, Counting(set()), sensitivity="mse", sensitivity_mode=mode)
+    assert set(result.ranking.scores) == set(LAYERS)
+    assert not result.ranking.low_is_worse
+    pairs = json.loads((tmp_path / f"{AMCT}_ranking_information.json").read_text())
+    assert [score for _, score in pairs] == sorted(result.ranking.scores.values(), reverse=True)
+    other = search(tmp_path, Counting(set()), sensitivity="cosine-similarity", sensitivity_mode=mode)
+    assert other.changed == ("sensitivity",)
+    assert all(0 <= score <= 1 for score in other.ranking.scores.values())
+    with pytest.raises(ConfigError, match="did you mean 'layer'"):
+        search(tmp_path, Counting(set()), sensitivity="mse", sensitivity_mode="layers")
+
+
 @pytest.mark.parametrize("strategy", ["Greedy", "Refine"])
 def test_other_strategies(strategy: str, tmp_path: Path) -> None:
     result = search(tmp_path, Counting({"g1", "g3"}), strategy=strategy)
@@ -161,6 +189,35 @@ def test_rolled_back_layers_take_the_first_rung_that_does(tmp_path: Path) -> Non
     assert [layer.precision for layer in result.layers] == ["int16"] * 2 + ["int8"] * 4
     config = json.loads((tmp_path / f"{AMCT}_final_config.json").read_text())
     assert [config[n]["activation_quant_params"]["num_bits"] for n in LAYERS] == [16] * 2 + [8] * 4
+
+
+def test_layers_in_float16_compute_with_rounded_numbers(tmp_path: Path) -> None:
+    result = search(tmp_path, Counting({"g0", "g4"}), strategy="Refine", fallback=("float16", "float32"))
+    assert result.rungs == {"g0": "float16", "g4": "float16"}
+    assert result.graph is not None
+    assert result.graph.node("g0").inputs[1].constant.array.dtype == np.float16  # type: ignore[union-attr]
+    assert [layer.precision for layer in result.layers] == ["float16", *["int8"] * 3, "float16", "int8"]
+    assert [value.name for value in result.graph.outputs] == ["g5.r"]
+    assert result.graph.has_value("g0.y")
+    feeds = {"x": samples(1)["x"]}
+    half = Session(lower(result.graph), threads=1, taps=["g0.y"]).run(feeds, ["g0.y"])["g0.y"]
+    whole = Session(chain(), threads=1, taps=["g0.y"]).run(feeds, ["g0.y"])["g0.y"]
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - whole).max() < 0.02
+
+
+def test_a_weight_beyond_float16_stays_float32(tmp_path: Path) -> None:
+    model = chain()
+    weight = model.value("g5.w").constant
+    assert weight is not None
+    model.node("g5").set_input(1, model.constant(weight.array * np.float32(1e5), "large"))
+
+    def last_first(graph: qir.Graph, data: object, progress: object) -> Ranking:
+        return Ranking({name: -i for i, name in enumerate(LAYERS)})
+
+    judge = Counting({"g4", "g5"})
+    result = search(tmp_path, judge, model=model, fallback=("float16",), sensitivity=last_first)
+    assert [layer.precision for layer in result.layers] == [*["int8"] * 4, "float16", "float32"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def ranking(count: int) -> dict[str, float]:
 
 
 def search(strategy: Strategy, count: int, asked: Asked) -> Flags | None:
-    return fine_search(strategy, ranking(count), (False, 1.0), asked, floats_pass=True)
+    return fine_search(strategy, ranking(count), (False, 1.0), asked, floats_end=True)
 
 
 @pytest.mark.parametrize("case", ["partial", "none"])
@@ -68,7 +68,7 @@ def test_binary_search_proposes_what_amct_proposes(case: str) -> None:
         history.append(HistoryEntry(dict(flags), next(answers)))
         return history[-1].metric_eval
 
-    found = fine_search(BinarySearchStrategy(), scores, first.metric_eval, evaluate, floats_pass=True)
+    found = fine_search(BinarySearchStrategy(), scores, first.metric_eval, evaluate, floats_end=True)
     if case == "none":  # the driver adds the step in which every layer is float
         assert found is None
         history.append(HistoryEntry(dict.fromkeys(scores, False), next(answers)))
@@ -85,7 +85,7 @@ def test_the_sensitivity_file_is_written_as_amct_writes_it(case: str) -> None:
 
 def test_equal_scores_keep_their_order() -> None:
     asked = Asked(lambda gone: "b" in gone)
-    found = fine_search(BinarySearchStrategy(), {"c": 1, "a": 0, "b": 0}, (False, 1), asked, floats_pass=True)
+    found = fine_search(BinarySearchStrategy(), {"c": 1, "a": 0, "b": 0}, (False, 1), asked, floats_end=True)
     assert list(found or {}) == ["a", "b", "c"]
     assert floats(found or {}) == {"a", "b"}
 
@@ -164,10 +164,10 @@ def test_a_strategy_can_be_used_again() -> None:
 
 def test_the_layers_may_all_be_rolled_back_where_that_is_no_float_model() -> None:
     asked = Asked(lambda gone: len(gone) == 4)
-    found = fine_search(BinarySearchStrategy(), ranking(4), (False, 1.0), asked, floats_pass=False)
+    found = fine_search(BinarySearchStrategy(), ranking(4), (False, 1.0), asked, floats_end=False)
     assert floats(found or {}) == set(ranking(4))
     asked = Asked(lambda gone: False)
-    assert fine_search(BinarySearchStrategy(), ranking(4), (False, 1.0), asked, floats_pass=False) is None
+    assert fine_search(BinarySearchStrategy(), ranking(4), (False, 1.0), asked, floats_end=False) is None
     assert len(asked.flags) == 3
 
 
