@@ -36,8 +36,8 @@ def sums_of(a: Array, b: Array) -> Sums:
     left, right = flat_floats(a), flat_floats(b)
     out = np.empty(differences.DIFFERENCES, np.float64)
     differences.sum_differences(left, right, out)
-    aa, bb, ab, square, distance, size, largest = out.tolist()
-    return Sums(aa, bb, ab, square, distance, size, largest, left.size)
+    aa, square, distance, size, largest = out.tolist()
+    return Sums(aa, square, distance, size, largest, left.size)
 
 
 class Metric(ABC):
