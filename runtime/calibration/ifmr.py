@@ -13,6 +13,7 @@ from qir.ir.errors import CalibrationError, ConfigError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.calibration.options import check_percentile, closed_without_scale, outermost_rank
 from qir.runtime.calibration.registry import calibrator
+from qir.runtime.calibration.sorted_loss import pays, sorted_loss
 from qir.runtime.kernels import flat_floats, ifmr_loss, round_half_even
 from qir.runtime.kernels.ranges import finite_range
 from qir.runtime.scales import (
@@ -146,4 +147,5 @@ def _close_exactly(method: Ifmr, values: F32, spec: QuantSpec) -> QuantParams:
     low = float(values[outermost_rank(method.min_percentile, values.size) - 1])
     high = float(values[-outermost_rank(method.max_percentile, values.size)])
     candidates = ifmr_candidates(method, low, high, spec)
-    return candidates.choose(ifmr_loss(values, *candidates.ranges))
+    many = pays(values.size, 1 << spec.qtype.bits)
+    return candidates.choose((sorted_loss if many else ifmr_loss)(values, *candidates.ranges))

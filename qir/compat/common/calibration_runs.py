@@ -46,7 +46,7 @@ from qir.runtime.units import Array
 
 F32 = npt.NDArray[np.float32]
 
-RAW_BYTES = 1 << 30
+RAW_BYTES = 1 << 29
 """Bytes of activations that a run keeps as they are, for results equal to AMCT's to the bit. Tensors that
 would go beyond (the first are served first) are kept as histograms of at most 128 KiB each."""
 _TYPES = {8: DType.I8, 16: DType.I16}

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qir.backends.ascend.record import LayerRecord
-from qir.backends.ascend.record_reader import parse_drafts, parse_record
+from qir.backends.ascend.record_reader import parse_drafts
 from qir.backends.files import check_prefix
 from qir.backends.inspection import write_inspected_files
 from qir.compat.common.errors import CompatRuntimeError
@@ -38,14 +38,17 @@ def calibrated_records(record_file: str, failure: str | None) -> Mapping[str, La
         raise CompatRuntimeError(
             f"record_file is empty, no layers to be quantized. ('{record_file}'; quantize_model fills it)"
         )
-    missing = next((key for key, record in drafts.items() if not isinstance(record, LayerRecord)), None)
-    if missing is not None:
+    found: dict[str, LayerRecord] = {}
+    for key, record in drafts.items():
+        if isinstance(record, LayerRecord):
+            found[key] = record
+            continue
         why = failure or "has the model run batch_num times with amct.AMCT_SO?"
         raise CompatRuntimeError(
-            f"cannot find scale_d of layer {missing} in record_file, please check data calibration process! "
+            f"cannot find scale_d of layer {key} in record_file, please check data calibration process! "
             f"({why})"
         )
-    return parse_record(text, record_file)
+    return found
 
 
 def quantized_graph(calibration: Graph, records: Mapping[str, LayerRecord], title: str) -> Graph:
