@@ -22,6 +22,7 @@ from qir.backends.trial import Outputs, largest_difference, made_up_feeds
 from qir.frontends.onnx import save_model
 from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.run_file import ModelFile
 from qir.runtime.session import EXACT_INT8, Feeds, Session
 
@@ -109,6 +110,7 @@ def write_and_look(
             aside = Paths(*(Path(made, path.name) for path in paths))
             save_model(fake_quant, aside.fake_quant_model)
             fake_quant.release()  # as large as the float model, and what looks at the files takes memory too
+            return_freed_memory()
             with ThreadPoolExecutor(1) as beside:
                 trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds, optimize)
                 _write_ascend(graph, aside, os.path.basename(prefix) or graph.name)

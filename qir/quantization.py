@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from qir.passes.pipeline import parse_pipeline
 from qir.passes.rules import TargetRules
 from qir.report import Report, report_layers
 from qir.runtime.calibration import METHODS, method_named
-from qir.runtime.compare import OutputComparison, compare_outputs
+from qir.runtime.compare import OutputComparison, compare_recorded, record_outputs
 from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
@@ -209,12 +208,13 @@ def _compare_outputs(
     reference = Session(original, threads=1)
     if ours:  # its weights, unless passes left them as they were, are needed no longer
         original.release()
-    units = itertools.islice(data.units(reference.run), max(files.proof_samples, 1))
-    samples = [unit.feeds for unit in units]
+    recording = record_outputs(reference, data, max(files.proof_samples, COMPARED_UNITS))
+    del reference  # before the next session opens
+    samples = [unit.feeds for unit in recording.units]
     lowered = lower(graph, files.form, samples[0])
     candidate = Session(lowered, threads=1)
     lowered.release()
-    return samples, compare_outputs(reference, candidate, data, limit=COMPARED_UNITS, progress=progress)
+    return samples, compare_recorded(recording, candidate, progress)
 
 
 def _check_any_quantized(graph: Graph, rules: TargetRules) -> None:

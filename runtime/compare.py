@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from qir.runtime.progress import SILENT, Progress
+from qir.runtime.progress import SILENT, Progress, Task
 from qir.runtime.session import Feeds, aligned_copy
 from qir.runtime.units import Array, CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
@@ -20,8 +20,10 @@ from qir.runtime.workers import cores, ordered_map
 logger = logging.getLogger(__name__)
 
 _Sums = npt.NDArray[np.float64]
+_Measured: TypeAlias = "tuple[int, _Sums] | None"
 # reference², candidate², reference * candidate, difference², number of differences, max |difference|
 _ADDED = 5
+_RECORDED_BYTES = 32 << 20
 
 
 class Runner(Protocol):
@@ -112,22 +114,78 @@ def compare_values(
         list(dict.fromkeys(side)) for side in ([p.reference for p in pairs], [p.candidate for p in pairs])
     ]
 
-    def measure(unit: Unit) -> list[tuple[int, _Sums] | None]:
+    def measure(unit: Unit) -> list[_Measured]:
         feeds = {name: aligned_copy(array) for name, array in unit.feeds.items()}
-        expected, got = reference.run(feeds, names[0]), candidate.run(feeds, names[1])
-        return [_sums(expected[p.reference], got[p.candidate], p, unit.where) for p in pairs]
+        return _measure(pairs, unit, reference.run(feeds, names[0]), candidate.run(feeds, names[1]))
 
     def stop() -> None:
         reference.stop()
         candidate.stop()
 
-    totals = [_Total(pair.reference) for pair in pairs]
     display = SILENT if progress is None else progress
     with display.task("compare", total) as task:
-        for found in ordered_map(measure, units, cores() if workers is None else workers, stop):
-            for each, item in zip(totals, found, strict=True):
-                each.add(item)
-            task.advance()
+        found = ordered_map(measure, units, cores() if workers is None else workers, stop)
+        return _summed_up(pairs, found, task)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The first units of some data, and the outputs that a session gave for them."""
+
+    names: tuple[str, ...]
+    units: tuple[Unit, ...]
+    outputs: tuple[dict[str, Array], ...]
+
+
+def record_outputs(reference: Runner, data: CalibrationData, limit: int) -> Recording:
+    """What `reference` returns for the first `limit` units, so that it can be closed before the next opens.
+
+    Fewer units when they and their outputs take more than 32 MB; one at least.
+    """
+    units: list[Unit] = []
+    outputs: list[dict[str, Array]] = []
+    size = 0
+    for unit in itertools.islice(data.units(lambda feeds: reference.run(feeds, reference.outputs)), limit):
+        feeds = {name: aligned_copy(array) for name, array in unit.feeds.items()}
+        units.append(unit)
+        outputs.append(reference.run(feeds, reference.outputs))
+        size += sum(array.nbytes for array in (*unit.feeds.values(), *outputs[-1].values()))
+        if size > _RECORDED_BYTES:
+            break
+    return Recording(reference.outputs, tuple(units), tuple(outputs))
+
+
+def compare_recorded(
+    recording: Recording, candidate: Runner, progress: Progress | None = None
+) -> tuple[OutputComparison, ...]:
+    """Compare recorded outputs with those of `candidate`, paired in their order; as `compare_outputs`."""
+    pairs = tuple(Pair(a, b) for a, b in zip(recording.names, candidate.outputs, strict=True))
+
+    def measure(item: tuple[Unit, dict[str, Array]]) -> list[_Measured]:
+        feeds = {name: aligned_copy(array) for name, array in item[0].feeds.items()}
+        return _measure(pairs, item[0], item[1], candidate.run(feeds, candidate.outputs))
+
+    items = list(zip(recording.units, recording.outputs, strict=True))
+    with (SILENT if progress is None else progress).task("compare", len(items)) as task:
+        found = _summed_up(pairs, ordered_map(measure, items, cores(), candidate.stop), task)
+    return tuple(item for item in found if item is not None)
+
+
+def _measure(
+    pairs: Sequence[Pair], unit: Unit, expected: Mapping[str, Array], got: Mapping[str, Array]
+) -> list[_Measured]:
+    return [_sums(expected[p.reference], got[p.candidate], p, unit.where) for p in pairs]
+
+
+def _summed_up(
+    pairs: Sequence[Pair], found: Iterable[list[_Measured]], task: Task
+) -> tuple[OutputComparison | None, ...]:
+    """The comparison of each pair over all units."""
+    totals = [_Total(pair.reference) for pair in pairs]
+    for items in found:
+        for each, item in zip(totals, items, strict=True):
+            each.add(item)
+        task.advance()
     return tuple(each.comparison() for each in totals)
 
 
