@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from qir.runtime.statistics_file import Statistics as Statistics
     from qir.search.driver import auto_quantize as auto_quantize
     from qir.search.steps import SearchResult as SearchResult
+    from qir.sensitivity_report import SensitivityReport as SensitivityReport
+    from qir.sensitivity_report import sensitivity as sensitivity
 
 _HOME = {
     "Comparison": "qir.comparison",
@@ -43,6 +45,7 @@ _HOME = {
     "Quantized": "qir.quantization",
     "Statistics": "qir.runtime.statistics_file",
     "SearchResult": "qir.search.steps",
+    "SensitivityReport": "qir.sensitivity_report",
     "apply_record": "qir.conversion",
     "auto_quantize": "qir.search.driver",
     "calibrate": "qir.calibration",
@@ -55,6 +58,7 @@ _HOME = {
     "parse": "qir.models",
     "quantize": "qir.quantization",
     "save": "qir.models",
+    "sensitivity": "qir.sensitivity_report",
 }
 
 __all__ = [
@@ -67,6 +71,7 @@ __all__ = [
     "QirError",
     "Quantized",
     "SearchResult",
+    "SensitivityReport",
     "Statistics",
     "apply_record",
     "auto_quantize",
@@ -80,6 +85,7 @@ __all__ = [
     "parse",
     "quantize",
     "save",
+    "sensitivity",
 ]
 __version__ = "0.1.0"
 

@@ -50,6 +50,7 @@ def test_only_the_registry_imports_passes(imports: grimp.ImportGraph) -> None:
         ("networkx", ("qir.ir.views",)),
         ("click", ("qir.cli.",)),
         ("rich", ("qir.cli.",)),
+        ("matplotlib", ("qir.sensitivity_plot",)),
     ],
 )
 def test_a_package_is_imported_in_its_home_only(

@@ -12,6 +12,7 @@ from qir.cli.config import config
 from qir.cli.convert import convert
 from qir.cli.quantize import quantize
 from qir.cli.run import run
+from qir.cli.sensitivity import sensitivity
 from qir.cli.settings import SETTINGS
 
 
@@ -21,5 +22,5 @@ def main() -> None:
     """Quantization compiler for ONNX models."""
 
 
-for command in (quantize, auto, calibrate, config, convert, run, compare, check):
+for command in (quantize, auto, sensitivity, calibrate, config, convert, run, compare, check):
     main.add_command(command)

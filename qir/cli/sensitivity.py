@@ -1,0 +1,81 @@
+"""`qir sensitivity`: which layers suffer most from quantization."""
+
+from __future__ import annotations
+
+import click
+
+from qir.cli.errors import report_errors
+from qir.cli.plugins import plugin_option
+from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("model")
+@click.option("--data", help=f"Calibration data, of which the first samples are measured: {DATA_HELP}")
+@click.option(
+    "--stats", metavar="STATS.npz", help="Statistics by `qir calibrate`; data are only measured on then."
+)
+@click.option(
+    "--metric", default="cosine-similarity", show_default=True, metavar="NAME",
+    help="cosine-similarity, sqnr, mse, mae, mre, chebyshev, kl.",
+)  # fmt: skip
+@click.option(
+    "--mode", type=click.Choice(("layer", "model")), default="layer", show_default=True,
+    help="Whose output is compared: the layer's own, or the model's (slower, nearer to what counts).",
+)  # fmt: skip
+@click.option(
+    "--samples", type=click.IntRange(min=1), metavar="N",
+    help="Measure on the first N samples; by default 16, and 8 with --mode model.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", metavar="PREFIX", help="Write PREFIX_sensitivity.csv, .json, and the bar plot .png."
+)
+@click.option("--no-plot", is_flag=True, help="No .png; the plot needs matplotlib (extra qir[plots]).")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
+    help="List the N worst layers; the files have all.",
+)  # fmt: skip
+@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
+@click.option(
+    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
+)
+@click.option("--method", metavar="NAME", default="ifmr", show_default=True, help="Activation ranges.")
+@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@click.option("--config", metavar="FILE", help="AMCT's config.json or simplified .cfg, see `qir config`.")
+@plugin_option
+@quiet_option
+@debug_option
+def sensitivity(
+    model: str,
+    data: str | None,
+    stats: str | None,
+    metric: str,
+    mode: str,
+    samples: int | None,
+    output: str | None,
+    no_plot: bool,
+    top: int,
+    target: str,
+    pipeline: str,
+    method: str,
+    skip: tuple[str, ...],
+    config: str | None,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Rank the layers of MODEL by what quantizing each of them alone does, the worst first.
+
+    MODEL is a float model, which is calibrated first, or a `.qir` file that is quantized already.
+
+    \b
+      qir sensitivity model.onnx --data calibration.npz
+      qir sensitivity model.onnx --data calibration.npz --mode model --metric sqnr -o out/model
+    """
+    with report_errors(debug):
+        from qir.cli.sensitivity_job import SensitivityJob, run_job  # noqa: PLC0415
+
+        job = SensitivityJob(
+            model, data, stats, metric, mode, samples, output, not no_plot, top, target, pipeline, method,
+            skip, config, quiet,
+        )  # fmt: skip
+        run_job(job)

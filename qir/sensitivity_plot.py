@@ -1,0 +1,125 @@
+"""The bar plot of a sensitivity report: scores of layers, worst on top, beside their share of the work."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qir.ir.errors import ConfigError
+from qir.sensitivity_report import SensitivityReport, score_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LONGEST_NAME = 52
+_ROOM = 0.12
+"""Part of the axis that is left for the numbers behind the bars."""
+_WIDTH, _BAR_HEIGHT, _FRAME_HEIGHT = 11.0, 0.2, 1.6
+"""Inches: of the picture, of one bar, and of title, legend and axis together."""
+_DOTS_PER_INCH = 100
+_TALLEST = 600
+"""Inches; an Agg picture has at most 2^16 dots each way."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How a metric is drawn: longer bars are worse, but for those in dB."""
+
+    label: str
+    length: Callable[[float], float] = float
+    logarithmic: bool = True
+
+
+_SCALES = {
+    "cosine-similarity": _Scale("1 − cosine similarity (no unit)", lambda score: 1 - score),
+    "sqnr": _Scale("signal to quantization noise (dB), less is worse", logarithmic=False),
+    "mse": _Scale("mean squared error (unit of the output, squared)"),
+    "mae": _Scale("mean absolute error (unit of the output)"),
+    "mre": _Scale("mean error / mean magnitude (no unit)"),
+    "chebyshev": _Scale("largest error (unit of the output)"),
+    "kl": _Scale("Kullback-Leibler divergence (nats)"),
+}
+
+
+def check_plots() -> None:
+    """ConfigError unless matplotlib is installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("a plot needs matplotlib: pip install 'qir[plots]', or do without (--no-plot)")
+
+
+def plot_sensitivity(report: SensitivityReport) -> bytes:
+    """A PNG with a bar per layer. ConfigError when matplotlib is missing."""
+    check_plots()
+    from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and an extra
+
+    height = min(_FRAME_HEIGHT + _BAR_HEIGHT * max(len(report.layers), 3), _TALLEST)
+    figure = Figure((_WIDTH, height), dpi=_DOTS_PER_INCH, layout="constrained")
+    _draw(figure, report)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def _draw(figure: Figure, report: SensitivityReport) -> None:
+    where = "its own output" if report.mode == "layer" else "the model's outputs"
+    samples = f"{report.samples} sample{'s' if report.samples != 1 else ''}"
+    figure.suptitle(f"What quantizing one layer alone does to {where}, mean of {samples}", fontsize=11)
+    work = any(layer.mac_share is not None for layer in report.layers)
+    axes = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1)) if work else [figure.subplots()]
+    _draw_scores(axes[0], report)
+    if work:
+        _draw_work(axes[1], report)
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, fontsize=8, frameon=False)
+
+
+def _draw_scores(axes: Axes, report: SensitivityReport) -> None:
+    scale = _SCALES.get(report.metric.name, _Scale(report.metric.name, logarithmic=False))
+    lengths = [scale.length(layer.score) for layer in report.layers]
+    finite = [length for length in lengths if math.isfinite(length)]
+    positive = [length for length in finite if length > 0]
+    logarithmic = scale.logarithmic and bool(positive)
+    if logarithmic:
+        low, high = min(positive) / 2, max(positive)
+        axes.set_xscale("log")
+        axes.set_xlim(low, high * (high / low) ** _ROOM)
+    else:
+        low, high = min([0.0, *finite]), max([0.0, *finite])
+        axes.set_xlim(low, high + _ROOM * (high - low) or 1.0)
+    ops = list(dict.fromkeys(layer.op for layer in report.layers))
+    for place, op in enumerate(ops):
+        rows = [row for row, layer in enumerate(report.layers) if layer.op == op]
+        shown = [min(max(lengths[row], low), high) for row in rows]
+        axes.barh(rows, shown, color=f"C{place % 10}", label=op, height=0.7)
+    for row, (layer, length) in enumerate(zip(report.layers, lengths, strict=True)):
+        end = min(max(length, low), high)
+        axes.text(end, row, f" {score_text(report, layer.score)}", va="center", ha="left", fontsize=7)
+    axes.set_yticks(range(len(report.layers)), [_short(layer.layer) for layer in report.layers], fontsize=8)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)  # a name may have dollar signs
+    axes.set_ylim(max(len(report.layers), 3) - 0.5, -0.5)
+    axes.set_xlabel(scale.label)
+    axes.set_ylabel("layer")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def _draw_work(axes: Axes, report: SensitivityReport) -> None:
+    shares = [100 * (layer.mac_share or 0) for layer in report.layers]
+    axes.barh(range(len(shares)), shares, color="0.6", height=0.7)
+    axes.tick_params(left=False, labelleft=False)
+    axes.set_xlabel("share of MACs (%)")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def _short(name: str) -> str:
+    """A long name without its middle: layers differ at both ends."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    kept = _LONGEST_NAME - 1
+    return f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}"
