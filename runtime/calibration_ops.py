@@ -15,7 +15,7 @@ then); a Gather behind it, whose name says what is wrong, fails by that index.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
@@ -24,8 +24,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from qir.ir.dtypes import DType
-from qir.ir.errors import QirError
-from qir.runtime.session import EXACT_INT8
+from qir.ir.errors import CalibrationError, ModelError, QirError
+from qir.runtime.ort_errors import explain_run
+from qir.runtime.session import EXACT_INT8, check_feeds
 from qir.runtime.units import Array
 
 DOMAIN = "amct.customop"
@@ -132,6 +133,22 @@ def calibration_options(observer: Observer) -> ort.SessionOptions:
     options.add_session_config_entry(*EXACT_INT8)  # models from quantization-aware training run there too
     options.register_custom_ops_library(extensions.get_library_path())
     return options
+
+
+def run_batches(model_file: str, options: ort.SessionOptions, batches: Iterable[Mapping[str, Array]]) -> None:
+    """Run a calibration graph on batches (input -> array); QirError for batches that do not fit."""
+    quiet = ort.RunOptions()
+    quiet.log_severity_level = 4  # errors come back as exceptions
+    try:
+        session = ort.InferenceSession(model_file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
+        raise ModelError(f"'{model_file}' cannot be opened: {error}") from error
+    for number, feeds in enumerate(batches, start=1):
+        check_feeds([given.name for given in session.get_inputs()], feeds)
+        try:
+            session.run(None, dict(feeds), quiet)
+        except Exception as error:  # as above
+            raise CalibrationError(f"batch {number} does not run: {explain_run(str(error))}") from error
 
 
 _FINE, _FAILED = np.zeros(1, np.int64), np.ones(1, np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from qir.cli.amct import amct
 from qir.cli.auto import auto
 from qir.cli.calibrate import calibrate
 from qir.cli.check import check
@@ -22,5 +23,5 @@ def main() -> None:
     """Quantization compiler for ONNX models."""
 
 
-for command in (quantize, auto, sensitivity, calibrate, config, convert, run, compare, check):
+for command in (quantize, auto, sensitivity, calibrate, config, convert, run, compare, check, amct):
     main.add_command(command)

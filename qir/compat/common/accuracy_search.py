@@ -139,7 +139,7 @@ def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     modified = place.scratch / "modified_model.onnx"
     save(made.graph, modified)
     write_text(Path(job.record_file), print_record(made.drafts))
-    _run_calibration(job.evaluator, str(modified))
+    run_calibration(job.evaluator, str(modified))
     records = calibrated_records(job.record_file, runs().failure(job.record_file))
     context = Context(rules=RULES)
     passes = parse_pipeline(PIPELINE, named=ASCEND.pipelines)
@@ -151,7 +151,8 @@ def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     return _Calibrated(Prepared(exact, closed, (), context), records, data, config)
 
 
-def _run_calibration(evaluator: Evaluator, model_file: str) -> None:
+def run_calibration(evaluator: Evaluator, model_file: str) -> None:
+    """Let an evaluator run a calibration graph; EvaluatorError when it raises, or has no such method."""
     name = type(evaluator).__name__
     try:
         evaluator.calibration(model_file)

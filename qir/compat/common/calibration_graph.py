@@ -85,7 +85,8 @@ def calibration_graph(original: Graph, config: ConfigSource, record_file: str) -
     points = list(_points(graph, [item for item in passes if isinstance(item, Calibrate)]))
     drafts = draft_records(graph, unfused)
     floats = float_graph(with_quantized_weights(graph))
-    for point in points:
+    place = {value.name: i for i, node in enumerate(floats.nodes) for value in node.outputs if value}
+    for point in sorted(points, key=lambda point: -place.get(point.source, -1)):
         _watch_range(floats, point, record_file, batch_num)
     return CalibrationGraph(floats, drafts, batch_num)
 

@@ -35,11 +35,14 @@ def watch(
     record_file: str,
     attributes: Mapping[str, int | str],
 ) -> None:
-    """Add an op that watches `source` for `layers`, right behind the node that makes it."""
+    """Add an op that watches `source` for `layers`, at the end of the graph.
+
+    Of nodes that nobody reads, ONNX Runtime runs the last ones first, each as soon as it can: add those that
+    watch the end of the model first, and activations live no longer than they must.
+    """
     graph.opsets.setdefault(DOMAIN, 1)
-    before = _behind(graph, source)
     title = f"{layers[0]}.{op.lower()}"
-    watched = _cast(graph, source, title, before)
+    watched = _cast(graph, source, title)
     name = graph.unique_node_name(title)
     outputs = ("scale", "failed") if op in RANGE_OPS else ("failed",)
     node = graph.add(
@@ -50,12 +53,11 @@ def watch(
         attributes={**attributes, RECORD_FILE: record_file, OBJECT_LAYER: json.dumps(layers)},
         domain=DOMAIN,
         name=name,
-        before=before,
     )
     node.metadata[_MARK] = "watch"
     zero = graph.constant(np.zeros(1, np.int64), f"{name}.fine")
     failure = f"[{op}]: Do layer {', '.join(layers)} data calibration failed!"
-    _add(graph, "Gather", [zero, node.outputs[-1]], failure, before, {})
+    _add(graph, "Gather", [zero, node.outputs[-1]], failure, {})
 
 
 def watch_inputs(graph: Graph, record_file: str, batch_num: int) -> None:
@@ -88,18 +90,11 @@ def _watched_type(dtype: DType | None) -> DType:
     return DType.STR if dtype is DType.STR else DType.I64
 
 
-def _cast(graph: Graph, source: Value, title: str, before: Node | None) -> Value:
+def _cast(graph: Graph, source: Value, title: str) -> Value:
     wanted = _watched_type(source.tensor.dtype)
     if source.tensor.dtype is wanted:
         return source
-    return _add(graph, "Cast", [source], f"{title}.cast", before, {"to": _TENSOR_PROTO[wanted]}).output
-
-
-def _behind(graph: Graph, source: Value) -> Node | None:
-    """The node in front of which a reader of `source` can stand first."""
-    nodes = list(graph.nodes)
-    index = 0 if source.producer is None else nodes.index(source.producer) + 1
-    return nodes[index] if index < len(nodes) else None
+    return _add(graph, "Cast", [source], f"{title}.cast", {"to": _TENSOR_PROTO[wanted]}).output
 
 
 def _add(
@@ -107,13 +102,12 @@ def _add(
     op: str,
     inputs: Sequence[Value | None],
     title: str,
-    before: Node | None,
     attributes: Mapping[str, int],
 ) -> Node:
     name = graph.unique_node_name(title)
     node = graph.add(
         op, inputs, name=name, outputs=[graph.unique_value_name(f"{name}.output")],
-        attributes=dict(attributes), before=before,
+        attributes=dict(attributes),
     )  # fmt: skip
     node.metadata[_MARK] = "watch"
     return node
