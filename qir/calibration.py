@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from qir.backends.targets import target_named
 from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
-from qir.models import load
+from qir.models import ModelSource, load
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context
@@ -29,13 +28,11 @@ from qir.runtime.sharding import ExecutorShards, collect_sharded
 from qir.runtime.statistics_file import Statistics
 
 if TYPE_CHECKING:
-    import onnx
-
     from qir.passes.context import Collect
 
 
 def calibrate(
-    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    model: ModelSource | Graph,
     data: DataSource,
     *,
     target: str = "ascend",

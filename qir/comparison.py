@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qir.backends.layer_values import LayerValues, layer_values
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.ir.graph import Graph
-from qir.running import Model, open_model
+from qir.running import Model, RunSource, open_model
 from qir.runtime.compare import OutputComparison, Pair, compare_values
 from qir.runtime.data import DataSource, open_data
 from qir.runtime.progress import Progress
@@ -105,8 +104,8 @@ class Tolerance:
 
 
 def compare(
-    reference: str | os.PathLike[str] | bytes | Graph,
-    candidate: str | os.PathLike[str] | bytes | Graph,
+    reference: RunSource,
+    candidate: RunSource,
     data: DataSource,
     *,
     samples: int | None = SAMPLES,

@@ -24,7 +24,7 @@ from qir.ir.errors import BackendError, ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
 from qir.ir.walk import walk_nodes
-from qir.models import load
+from qir.models import CaffeFiles, FilePath, load
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context, RewriteLog
@@ -40,7 +40,7 @@ from qir.report import LayerReport, report_layers
 from qir.runtime.data import DataSource, open_data
 from qir.runtime.session import Feeds, Session
 
-Model = str | os.PathLike[str] | bytes | Graph
+Model = FilePath | bytes | CaffeFiles | Graph
 Record = str | os.PathLike[str] | bytes | Mapping[str, LayerRecord]
 _QUANTIZING = (InsertQuant, QuantizeWeights, Calibrate, QuantizeBias)
 _TARGET = "ascend"

@@ -1,11 +1,12 @@
-"""Opens and writes models by what they are: ONNX, IR text, or the packaged sample."""
+"""Opens and writes models by what they are: ONNX, IR text, a Caffe net, or the packaged sample."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from qir.frontends.caffe import read_caffe
 from qir.frontends.onnx import read_model, save_model
 from qir.ir.errors import ConfigError, ModelError
 from qir.ir.files import load_graph, save_graph
@@ -18,27 +19,50 @@ if TYPE_CHECKING:
 
 ONNX_SUFFIXES = (".onnx", ".pb")
 TEXT_SUFFIX = ".qir"
+CAFFE_SUFFIX = ".prototxt"
+WEIGHTS_SUFFIX = ".caffemodel"
+
+FilePath = str | os.PathLike[str]
+CaffeFiles = tuple[FilePath, FilePath]
+"""A Caffe net: its prototxt and its caffemodel."""
+ModelSource: TypeAlias = "FilePath | bytes | onnx.ModelProto | CaffeFiles"
+"""What can be opened as a model."""
 
 
-def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+def load(source: ModelSource, weights: FilePath | None = None) -> Graph:
     """The graph of a `.onnx` or `.qir` file, of ONNX as bytes or protobuf, or of `sample:NAME`.
 
-    ModelError for everything else.
+    A Caffe net is its `.prototxt` with `weights`, its `.caffemodel`; wherever a model is asked for, the pair
+    (prototxt, caffemodel) will do. ModelError for everything else.
     """
+    if isinstance(source, tuple):
+        if len(source) != 2 or weights is not None:
+            raise ModelError("a Caffe net is a pair: its prototxt and its caffemodel")
+        source, weights = source
+        return read_caffe(source, weights)
     if not isinstance(source, (str, os.PathLike)):
         return read_model(source)
     text = os.fspath(source)
     if text.startswith(PREFIX):
         return read_model(sample_named(text).model)
     path = Path(text)
+    if path.suffix == CAFFE_SUFFIX:
+        return read_caffe(path, weights)
+    if weights is not None:
+        raise ModelError(f"weights '{os.fspath(weights)}' go with the .prototxt of a Caffe net, not '{path}'")
+    if path.suffix == WEIGHTS_SUFFIX:
+        raise ModelError(f"'{path}' holds weights only; give the .prototxt first, then the .caffemodel")
     if not path.is_file():
         what = "is a folder, not a model file" if path.is_dir() else "does not exist"
-        raise ModelError(f"'{path}' {what}; give a .onnx or .qir file")
+        raise ModelError(f"'{path}' {what}; give a .onnx or .qir file, or a .prototxt with its .caffemodel")
     if path.suffix == TEXT_SUFFIX:
         return load_graph(path)
     if path.suffix in ONNX_SUFFIXES:
         return read_model(path)
-    raise ModelError(f"'{path}' has an unknown extension '{path.suffix}'; qir reads .onnx and .qir")
+    raise ModelError(
+        f"'{path}' has an unknown extension '{path.suffix}'; qir reads .onnx and .qir, and .prototxt with "
+        ".caffemodel"
+    )
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:

@@ -21,7 +21,7 @@ from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers, unquantized
 from qir.ir.types import TensorType
 from qir.ir.walk import walk_nodes
-from qir.models import load
+from qir.models import ModelSource, load
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context
@@ -40,7 +40,7 @@ from qir.runtime.session import Feeds, Session
 from qir.runtime.statistics_file import Statistics
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 COMPARED_UNITS = 8
 """Samples on which float and fake-quant outputs are compared for the report: enough to tell a good result
@@ -60,7 +60,7 @@ class Quantized:
 
 
 def quantize(
-    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    model: ModelSource | Graph,
     data: DataSource | None = None,
     *,
     statistics: Statistics | str | os.PathLike[str] | None = None,
@@ -77,7 +77,7 @@ def quantize(
 ) -> Quantized:
     """Quantize a float model with calibration data; write its files when `output` is a prefix.
 
-    `model` is a path, ONNX as bytes or protobuf, or a graph; all are left as they are. `data` is whatever
+    `model` is whatever `load` takes, or a graph; both are left as they are. `data` is whatever
     `open_data` takes. `pipeline` is the name of one of the target's pipelines or a pipeline text; `method`
     and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `config` refines the
     pipeline layer by layer: the path of AMCT's `config.json` or `.cfg`, the entries of a `config.json`, or a

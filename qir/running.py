@@ -15,7 +15,7 @@ from qir.ir.atomic import written_aside
 from qir.ir.errors import QirError
 from qir.ir.graph import Graph
 from qir.ir.quants import is_quant
-from qir.models import load
+from qir.models import CaffeFiles, FilePath, load
 from qir.runtime.compare import Runner
 from qir.runtime.data import DataSource, open_data
 from qir.runtime.deploy.runner import DeployRunner
@@ -23,6 +23,9 @@ from qir.runtime.progress import SILENT, Progress
 from qir.runtime.session import Session, aligned_copy
 from qir.runtime.units import Array, Unit
 from qir.runtime.workers import cores, ordered_map
+
+RunSource = FilePath | bytes | CaffeFiles | Graph
+"""What can be opened to be run."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,21 @@ class Model:
         return Session(self.graph, taps=taps, threads=1, optimize=optimize)
 
 
-def open_model(source: str | os.PathLike[str] | bytes | Graph) -> Model:
+def open_model(source: RunSource) -> Model:
     """A model to run. A quantized graph of the IR is taken as its fake-quant graph, form `ascend`."""
     if isinstance(source, Graph):
         graph, title = source, source.name
     else:
         graph = load(source)
-        title = graph.name if isinstance(source, bytes) else os.path.basename(os.fspath(source))
+        named = source[0] if isinstance(source, tuple) else source
+        title = graph.name if isinstance(named, bytes) else os.path.basename(os.fspath(named))
     if any(is_quant(node) for node in graph.nodes):
         graph = lower(graph)
     return Model(graph, title, kind_of(graph))
 
 
 def run_model(
-    source: str | os.PathLike[str] | bytes | Graph,
+    source: RunSource,
     data: DataSource,
     *,
     progress: Progress | None = None,

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("model")
+@model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @click.option(
     "--evaluator", required=True, metavar="FILE.py[:NAME]",
@@ -58,7 +59,7 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
 @quiet_option
 @debug_option
 def auto(
-    model: str,
+    model: ModelPath,
     data: str | None,
     evaluator: str,
     max_drop: float | None,

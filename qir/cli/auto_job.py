@@ -12,6 +12,7 @@ from rich.table import Table
 from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.inputs import data_source
 from qir.cli.layer_table import plain_console, print_layers, print_line
+from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
 from qir.search.driver import auto_quantize
@@ -25,7 +26,7 @@ _COSTLY = 5
 class AutoJob:
     """What one call of `qir auto` is asked to do; the fields are its arguments and options."""
 
-    model: str
+    model: ModelPath
     data: str | None
     evaluator: str
     max_drop: float | None

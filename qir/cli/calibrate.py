@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("model")
+@model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @click.option("-o", "--output", metavar="STATS.npz", required=True, help="The file of statistics to write.")
 @click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
@@ -29,7 +30,7 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
 @quiet_option
 @debug_option
 def calibrate(
-    model: str,
+    model: ModelPath,
     data: str | None,
     output: str,
     target: str,

@@ -11,6 +11,7 @@ from rich.table import Table
 from qir.calibration import calibrate
 from qir.cli.inputs import data_source
 from qir.cli.layer_table import plain_console, print_line
+from qir.cli.model_argument import ModelPath
 from qir.cli.outputs import check_output
 from qir.cli.progress import RichProgress
 from qir.ir.errors import ConfigError
@@ -24,7 +25,7 @@ _LISTED = 10
 class CalibrateJob:
     """What one call of `qir calibrate` is asked to do; the fields are its arguments and options."""
 
-    model: str
+    model: ModelPath
     data: str | None
     output: str
     target: str

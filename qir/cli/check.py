@@ -5,14 +5,15 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import SETTINGS, debug_option
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("model")
+@model_argument
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @debug_option
-def check(model: str, strict: bool, debug: bool) -> None:
+def check(model: ModelPath, strict: bool, debug: bool) -> None:
     """Check the deploy graph MODEL against the rules of ATC; exit 1 when one is broken.
 
     \b

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import click
 
 from qir.backends.ascend.check import Finding, Severity, check
+from qir.cli.model_argument import ModelPath
 from qir.models import load
 
 LISTED = 3
 """Findings of one rule that other commands show; they count the rest."""
 
 
-def run_job(model: str, strict: bool) -> None:
+def run_job(model: ModelPath, strict: bool) -> None:
     """Print findings and their number to stdout; exit code 1 for errors (with `strict` for warnings too)."""
     found = check(load(model))
     for line in finding_lines(found):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, models_argument
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("reference", metavar="A")
-@click.argument("candidate", metavar="B")
+@models_argument
 @click.option("--data", help=f"Inputs: {DATA_HELP}")
 @click.option(
     "--samples", type=click.IntRange(min=1), default=16, show_default=True, metavar="N",
@@ -31,8 +31,7 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option
 @click.option("--all-layers", is_flag=True, help="List layers that are equal too.")
 @debug_option
 def compare(
-    reference: str,
-    candidate: str,
+    models: tuple[ModelPath, ModelPath],
     data: str | None,
     samples: int,
     max_abs: float | None,
@@ -56,4 +55,4 @@ def compare(
         from qir.comparison import Tolerance  # noqa: PLC0415
 
         tolerance = Tolerance(max_abs, cosine, sqnr, mismatches)
-        run_job(reference, candidate, data, samples, tolerance, all_layers)
+        run_job(*models, data, samples, tolerance, all_layers)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from qir.cli.inputs import data_source
 from qir.cli.layer_table import plain_console, print_line
+from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.comparison import Comparison, LayerComparison, Tolerance, compare
 from qir.runtime.compare import OutputComparison
@@ -17,7 +18,12 @@ _NUMBERS = ("max difference", "cosine", "SQNR")
 
 
 def run_job(
-    reference: str, candidate: str, data: str | None, samples: int, tolerance: Tolerance, all_layers: bool
+    reference: ModelPath,
+    candidate: ModelPath,
+    data: str | None,
+    samples: int,
+    tolerance: Tolerance,
+    all_layers: bool,
 ) -> None:
     """Print what differs; exit code 1 unless the models agree within `tolerance`."""
     source = data_source(reference, data)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import SETTINGS, debug_option
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("model")
+@model_argument
 @click.option("-o", "--output", metavar="FILE.json", help="Where to write it; stdout without.")
 @click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
 @click.option(
@@ -25,7 +26,7 @@ from qir.cli.settings import SETTINGS, debug_option
 @click.option("--as-pipeline", is_flag=True, help="Print the passes that it means instead of the file.")
 @debug_option
 def config(
-    model: str,
+    model: ModelPath,
     output: str | None,
     skip: tuple[str, ...],
     batch_num: int,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from qir.backends.targets import target_named
+from qir.cli.model_argument import ModelPath
 from qir.cli.outputs import STANDARD_STREAM, check_output
 from qir.config.amct.convert import quant_config
 from qir.config.open import create_quant_config
@@ -21,7 +22,7 @@ from qir.passes.pipeline import parse_pipeline, print_pipeline
 class ConfigJob:
     """What one call of `qir config` is asked to do; the fields are its arguments and options."""
 
-    model: str
+    model: ModelPath
     output: str | None
     skip: tuple[str, ...]
     batch_num: int

@@ -7,11 +7,12 @@ from typing import Literal
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, prefix_option, quiet_option
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("model")
+@model_argument
 @click.option("--record", metavar="FILE", help="AMCT's record of scales for the float MODEL.")
 @prefix_option
 @click.option(
@@ -31,7 +32,7 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, prefix_option, q
 @quiet_option
 @debug_option
 def convert(
-    model: str,
+    model: ModelPath,
     record: str | None,
     output: str,
     pipeline: str | None,

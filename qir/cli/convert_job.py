@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.layer_table import plain_console, print_layers, print_line
+from qir.cli.model_argument import ModelPath
 from qir.cli.proof_lines import proof_lines
 from qir.conversion import Converted, convert_qdq, convert_record
 from qir.ir.errors import ConfigError
@@ -19,7 +20,7 @@ from qir.report import LayerReport
 class ConvertJob:
     """What one call of `qir convert` is asked to do; the fields are its arguments and options."""
 
-    model: str
+    model: ModelPath
     record: str | None
     output: str
     pipeline: str | None

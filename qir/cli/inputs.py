@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from qir.cli.model_argument import ModelPath
 from qir.cli.outputs import SPLIT_LINE, STANDARD_STREAM
 from qir.ir.constant import Constant
 from qir.ir.errors import ConfigError, ModelError
@@ -16,12 +17,12 @@ from qir.ir.graph import Graph
 from qir.ir.npz import read_npz
 from qir.ir.parser import parse_graph
 from qir.models import load
-from qir.samples import PREFIX, sample_named
+from qir.samples import PREFIX, Sample, sample_named
 
 _TEXT_CONTROLS = frozenset("\t\n\r\f")
 
 
-def read_graphs(model: str, split: bool) -> list[Graph]:
+def read_graphs(model: ModelPath, split: bool) -> list[Graph]:
     """The graphs of a model file or of stdin (`-`): one, or with `split` those between split lines."""
     if model == STANDARD_STREAM:
         data = sys.stdin.buffer.read()
@@ -35,14 +36,14 @@ def read_graphs(model: str, split: bool) -> list[Graph]:
         return [load(data)]
     if not split:
         return [load(model)]
-    path = Path(model)
+    path = Path(model if isinstance(model, str) else model[0])
     if path.suffix != ".qir" or not path.is_file():
-        raise click.UsageError(f"--split-input needs a file of IR text (.qir), not '{model}'")
+        raise click.UsageError(f"--split-input needs a file of IR text (.qir), not '{path}'")
     text = _as_text(path.read_bytes())
     if text is None:
-        raise ModelError(f"'{model}' is not IR text")
+        raise ModelError(f"'{path}' is not IR text")
     beside = data_path(path)
-    return _parse(text, read_npz(beside) if beside.exists() else {}, model, split)
+    return _parse(text, read_npz(beside) if beside.exists() else {}, str(path), split)
 
 
 def _as_text(data: bytes) -> str | None:
@@ -65,10 +66,16 @@ def _parse(text: str, constants: Mapping[str, Constant] | None, file: str, split
     return [parse_graph(part, constants, file) for part in parts]
 
 
-def data_source(model: str, data: str | None) -> str:
+def sample_of(model: ModelPath) -> Sample | None:
+    """The packaged sample that a model argument names, if it does."""
+    return sample_named(model) if isinstance(model, str) and model.startswith(PREFIX) else None
+
+
+def data_source(model: ModelPath, data: str | None) -> str:
     """Where data come from: what the user says, or what a packaged sample brings; ConfigError otherwise."""
     if data is not None:
         return data
-    if model.startswith(PREFIX):
-        return str(sample_named(model).calibration)
+    sample = sample_of(model)
+    if sample is not None:
+        return str(sample.calibration)
     raise ConfigError("no data; give --data DATA (.npz, folder of .npy per input, or file.py:function)")

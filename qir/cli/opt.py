@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
 
 if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
@@ -27,7 +28,7 @@ def _list_passes(context: click.Context, _parameter: click.Parameter, wanted: bo
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("model")
+@model_argument
 @click.option("-p", "--pipeline", default="", help="Passes to run, or the name of a pipeline of the target.")
 @click.option("-o", "--output", metavar="OUT", default="-", help="File to write; '-' is stdout.")
 @click.option("--data", help="Calibration data: .npz, folder of .npy, or file.py:function.")
@@ -55,7 +56,7 @@ def _list_passes(context: click.Context, _parameter: click.Parameter, wanted: bo
 @plugin_option
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(
-    model: str,
+    model: ModelPath,
     pipeline: str,
     output: str,
     data: str | None,
@@ -71,7 +72,8 @@ def main(
 ) -> None:
     """Run a pipeline of passes over MODEL (.onnx, .qir, or '-' for stdin) and write the result.
 
-    Without -o the IR text goes to stdout. Everything else is printed on stderr.
+    A Caffe net is two files in place of one, NET.prototxt NET.caffemodel. Without -o the IR text goes to
+    stdout. Everything else is printed on stderr.
 
     \b
       qir-opt model.onnx -p 'infer-types,fold-constants,fuse-bn' -o fused.qir

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from qir.backends.targets import Target, target_named
-from qir.cli.inputs import read_graphs
+from qir.cli.inputs import read_graphs, sample_of
+from qir.cli.model_argument import ModelPath
 from qir.cli.outputs import Emit, check_output, lowered, output_format, write_graphs
 from qir.cli.progress import RichProgress
 from qir.ir.graph import Graph
@@ -22,14 +23,13 @@ from qir.passes.instruments.print_ir import When
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline
 from qir.runtime.data import open_data
-from qir.samples import PREFIX, sample_named
 
 
 @dataclass(frozen=True)
 class Job:
     """What one call of `qir-opt` is asked to do; the fields are its arguments and options."""
 
-    model: str
+    model: ModelPath
     pipeline: str = ""
     output: str = "-"
     data: str | None = None
@@ -83,9 +83,8 @@ def _optimize(graph: Graph, job: Job, target: Target, passes: Sequence[Pass]) ->
 
 def _data_source(job: Job) -> str | None:
     """Where calibration data come from; a packaged sample brings its own."""
-    if job.data is None and job.model.startswith(PREFIX):
-        return str(sample_named(job.model).calibration)
-    return job.data
+    sample = sample_of(job.model)
+    return job.data if job.data is not None or sample is None else str(sample.calibration)
 
 
 def _reproducer_arguments(job: Job) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import click
 
 from qir.backends import fake_quant
 from qir.backends.ascend import deploy
+from qir.cli.model_argument import ModelPath
 from qir.frontends.onnx import check_writable, model_files, to_model
 from qir.ir.atomic import written_aside
 from qir.ir.dot import to_dot
@@ -44,7 +45,7 @@ def output_format(output: str, emit: Emit | None, split: bool) -> Format:
     return named
 
 
-def check_output(output: str, model: str, data: str | None = None) -> None:
+def check_output(output: str, model: ModelPath, data: str | None = None) -> None:
     """ConfigError unless `output` can be written without touching a file of the input `model`, or `data`."""
     if output == STANDARD_STREAM:
         return
@@ -64,10 +65,12 @@ def check_output(output: str, model: str, data: str | None = None) -> None:
             )
 
 
-def _files_read(model: str, data: str | None) -> list[Path]:
+def _files_read(model: ModelPath, data: str | None) -> list[Path]:
     """Files that these arguments of a command may stand for."""
     files = [] if data is None else [Path(data), Path(data.rpartition(":")[0])]
-    if Path(model).is_file():
+    if isinstance(model, tuple):
+        files += map(Path, model)
+    elif Path(model).is_file():
         files += [Path(model), data_path(model)]
         if Path(model).suffix == ".onnx":
             files += model_files(model)

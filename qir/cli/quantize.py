@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
 from qir.ir.errors import ConfigError
@@ -26,7 +27,7 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("model")
+@model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @click.option(
     "--stats", metavar="STATS.npz",
@@ -52,7 +53,7 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
 @quiet_option
 @debug_option
 def quantize(
-    model: str,
+    model: ModelPath,
     data: str | None,
     stats: str | None,
     output: str,
@@ -71,6 +72,7 @@ def quantize(
     \b
       qir quantize sample:digits -o out/digits
       qir quantize model.onnx --data calibration.npz -o out/model
+      qir quantize net.prototxt net.caffemodel --data calibration.npz -o out/net
     """
     with report_errors(debug):
         from qir.cli.quantize_job import QuantizeJob, run_job  # noqa: PLC0415

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from qir.backends.fake_quant import lower
 from qir.cli.check_job import LISTED, finding_lines
-from qir.cli.inputs import data_source
+from qir.cli.inputs import data_source, sample_of
 from qir.cli.layer_table import plain_console, print_layers, print_line
+from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
 from qir.ir.graph import Graph
@@ -21,14 +22,14 @@ from qir.models import load
 from qir.quantization import Quantized, quantize
 from qir.report import Report
 from qir.runtime.session import Session
-from qir.samples import PREFIX, sample_named
+from qir.samples import Sample
 
 
 @dataclass(frozen=True)
 class QuantizeJob:
     """What one call of `qir quantize` is asked to do; the fields are its arguments and options."""
 
-    model: str
+    model: ModelPath
     data: str | None
     stats: str | None
     output: str
@@ -44,8 +45,8 @@ class QuantizeJob:
 
 def run_job(job: QuantizeJob) -> None:
     """Quantize, then print tables to stdout (nothing with `quiet`)."""
-    is_sample = job.model.startswith(PREFIX)
-    data = job.data if job.stats is not None and not is_sample else data_source(job.model, job.data)
+    sample = sample_of(job.model)
+    data = job.data if job.stats is not None and sample is None else data_source(job.model, job.data)
     with RichProgress(quiet=job.quiet) as progress:
         result = quantize(
             job.model,
@@ -68,8 +69,8 @@ def run_job(job: QuantizeJob) -> None:
     if result.report.outputs:
         console.print("fake-quant graph against float, on calibration data:")
         console.print(_output_table(result.report))
-    if is_sample:
-        console.print(_accuracy_line(job.model, result.graph, job.form))
+    if sample is not None:
+        console.print(_accuracy_line(sample, result.graph, job.form))
     _print_summary(console, result)
 
 
@@ -82,11 +83,11 @@ def _output_table(report: Report) -> Table:
     return table
 
 
-def _accuracy_line(model: str, graph: Graph, form: str) -> str:
+def _accuracy_line(sample: Sample, graph: Graph, form: str) -> str:
     """Top-1 accuracy of float and fake-quant model on the sample's labelled test set."""
-    with np.load(sample_named(model).test) as test:
+    with np.load(sample.test) as test:
         feeds, labels = {k: test[k] for k in test.files if k != "labels"}, test["labels"]
-    before, after = (_accuracy(g, feeds, labels) for g in (load(model), lower(graph, form)))
+    before, after = (_accuracy(g, feeds, labels) for g in (load(sample.model), lower(graph, form)))
     return f"accuracy on {len(labels)} test images: FP32 {before:.4f}, fake-quant {after:.4f}"
 
 

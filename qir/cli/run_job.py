@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from qir.cli.inputs import data_source
+from qir.cli.model_argument import ModelPath
 from qir.cli.outputs import check_output
 from qir.cli.progress import RichProgress
 from qir.ir.errors import ConfigError
 from qir.running import run_model, save_outputs
 
 
-def run_job(model: str, data: str | None, output: str, quiet: bool) -> None:
+def run_job(model: ModelPath, data: str | None, output: str, quiet: bool) -> None:
     """Run a model on data and write an .npz, whole or not at all."""
     path = Path(output)
     if path.suffix != ".npz":

@@ -15,7 +15,7 @@ from qir.config.open import ConfigSource
 from qir.config.run import configured_pipeline
 from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
-from qir.models import load
+from qir.models import CaffeFiles, FilePath, load
 from qir.passes.context import Context
 from qir.quantization import configure
 from qir.runtime.data import DataSource, open_data
@@ -31,7 +31,7 @@ from qir.search.sensitivity import SensitivitySource, ranking_by, sensitivity_di
 from qir.search.steps import Listener, SearchResult
 from qir.search.strategies import Strategy, strategy_named
 
-Model = str | os.PathLike[str] | bytes | Graph
+Model = FilePath | bytes | CaffeFiles | Graph
 
 
 def auto_quantize(
