@@ -113,7 +113,7 @@ def write_and_look(
             return_freed_memory()
             with ThreadPoolExecutor(1) as beside:
                 trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds, optimize)
-                _write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
+                write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
                 trial.result()
             seen = look(aside)
             _publish(sorted(Path(made).iterdir()), folder)
@@ -127,8 +127,8 @@ def write_and_look(
     return paths, seen
 
 
-def _write_ascend(graph: Graph, paths: Paths, title: str) -> None:
-    """Write the deploy model and what goes with it."""
+def write_ascend(graph: Graph, paths: Paths, title: str) -> None:
+    """Write the deploy model and what goes with it; `title` names it in the quantization file."""
     deployed = deploy.lower(graph)
     save_model(deployed, paths.deploy_model)
     paths.record.write_text(print_record(records(graph)), encoding="utf-8")

@@ -15,6 +15,9 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
 @model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @click.option(
+    "--stats", metavar="STATS.npz", help="Statistics of `qir calibrate`: --data only rank and prove then."
+)
+@click.option(
     "--evaluator", required=True, metavar="FILE.py[:NAME]",
     help="Class of AMCT's contract or function (model file -> metric); or top1:, top5:, cosine:, "
     "sqnr:FILE.npz.",
@@ -61,6 +64,7 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
 def auto(
     model: ModelPath,
     data: str | None,
+    stats: str | None,
     evaluator: str,
     max_drop: float | None,
     at_least: float | None,
@@ -99,9 +103,9 @@ def auto(
 
         rungs = tuple(rung.strip() for rung in fallback.split(","))
         job = AutoJob(
-            model, data, evaluator, max_drop, at_least, not lower_is_better, relative, output, strategy,
-            sensitivity, sensitivity_mode, rungs, max_evaluations, max_time, keep_best, restart, target,
-            pipeline, config, method, skip, form, proof_samples, quiet,
+            model, data, stats, evaluator, max_drop, at_least, not lower_is_better, relative, output,
+            strategy, sensitivity, sensitivity_mode, rungs, max_evaluations, max_time, keep_best, restart,
+            target, pipeline, config, method, skip, form, proof_samples, quiet,
         )  # fmt: skip
         reached = run_job(job)
     if not reached:

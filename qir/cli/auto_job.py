@@ -28,6 +28,7 @@ class AutoJob:
 
     model: ModelPath
     data: str | None
+    statistics: str | None
     evaluator: str
     max_drop: float | None
     at_least: float | None

@@ -19,12 +19,15 @@ from qir.models import CaffeFiles, FilePath, load
 from qir.passes.context import Context
 from qir.quantization import configure
 from qir.runtime.data import DataSource, open_data
+from qir.runtime.enough import AtLeast
 from qir.runtime.progress import SILENT, Progress
+from qir.runtime.statistics_file import Statistics
 from qir.samples import PREFIX, sample_named
 from qir.search.configurations import check_fallback
 from qir.search.evaluations import Limits
 from qir.search.evaluators import EvaluatorSource, MaxDrop, Rule, Threshold, open_evaluator
 from qir.search.final_config import start_config
+from qir.search.fingerprints import statistics_digest
 from qir.search.job import SearchJob, run_search
 from qir.search.search import silent
 from qir.search.sensitivity import SensitivitySource, ranking_by, sensitivity_digest
@@ -40,6 +43,7 @@ def auto_quantize(
     evaluator: EvaluatorSource,
     *,
     output: str | os.PathLike[str],
+    statistics: Statistics | str | os.PathLike[str] | None = None,
     max_drop: float | None = None,
     at_least: float | None = None,
     higher_is_better: bool = True,
@@ -72,7 +76,7 @@ def auto_quantize(
     `sensitivity` a metric by name or an object, measured at each layer's own output, or with
     `sensitivity_mode="model"` at the model's: slower, and it keeps fewer layers in float. Rolled back layers
     take the first rung of `fallback` with which the accuracy is kept. The other arguments are those of
-    `quantize`.
+    `quantize`; with `statistics` nothing is calibrated, and the data rank the layers and prove the result.
 
     Files of the prefix `output` are as `quantize` writes them; AMCT's ranking and final configuration lie
     beside them, and its history in `log_folder` (`amct_log` beside them). `<output>_journal.jsonl` remembers
@@ -96,13 +100,15 @@ def auto_quantize(
     if config is not None:
         passes = configured_pipeline(original, config, chosen, passes)
     start = start_config(original, config, chosen, passes, names)
-    context = Context(data=open_data(data, original), rules=chosen.rules, progress=progress or SILENT)
+    known = Statistics.load(statistics) if isinstance(statistics, (str, os.PathLike)) else statistics
+    opened = AtLeast(open_data(data, original), start.batch_num)
+    context = Context(data=opened, statistics=known, rules=chosen.rules, progress=progress or SILENT)
     measured = sensitivity_digest(sensitivity, sensitivity_mode)
     job = SearchJob(
         original, _file_of(model), passes, context, judge, proposer, rank, measured, ladder,
         limits, os.fspath(output), form, proof_samples, keep_best, restart,
         None if log_folder is None else Path(log_folder), listener, start,
-        {"target": target, "version": __version__},
+        {"target": target, "version": __version__, "statistics": statistics_digest(known)},
     )  # fmt: skip
     return run_search(job)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
+from qir.runtime.statistics_file import Statistics
 from qir.runtime.units import CalibrationData, Run
 
 Part: TypeAlias = Literal["weights", "graph", "config", "data", "evaluator", "sensitivity"]
@@ -51,4 +52,16 @@ def data_digest(data: CalibrationData, run: Run) -> str:
                 state.update(repr(array.tolist()).encode())
             else:
                 state.update(array.tobytes())
+    return state.hexdigest()
+
+
+def statistics_digest(statistics: Statistics | None) -> str:
+    """Of calibration statistics that were given; empty when there are none."""
+    if statistics is None:
+        return ""
+    state = hashlib.blake2b(digest_size=8)
+    for name, tensor in statistics.items():
+        for key, array in tensor.to_arrays().items():
+            state.update(f"{name} {key} {array.dtype}{array.shape}".encode())
+            state.update(array.tobytes())
     return state.hexdigest()

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qir.backends.fake_quant import lower
-from qir.backends.files import Paths, output_paths, write_files
+from qir.backends.files import Paths, output_paths, write_ascend, write_files
 from qir.backends.inspection import Inspected, inspect_files
 from qir.frontends.onnx import save_model
-from qir.ir.errors import BackendError
+from qir.ir.errors import BackendError, ConfigError
 from qir.ir.graph import Graph
 from qir.runtime.session import Feeds
 from qir.search.amct_files import FINAL_CONFIG_FILE
+
+_STEP = "step"
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,7 @@ class Place:
     @property
     def scratch(self) -> Path:
         """The folder that lives as long as the search."""
-        name = os.path.basename(self.output)
-        return self.folder / (f".{name}_search" if name else ".search")
+        return self.folder / (f".{self._name}_search" if self._name else ".search")
 
     def clear(self) -> None:
         """Empty the folder of the search; BackendError when it cannot be made."""
@@ -60,21 +61,34 @@ class Place:
 
     def write_candidate(self, graph: Graph, number: int) -> Path:
         """The fake-quant model of a configuration, for the evaluator to look at."""
-        path = self.scratch / f"step{number}_fake_quant_model.onnx"
+        folder = self.scratch / f"{_STEP}{number}"
+        folder.mkdir()
+        path = folder / self.paths.fake_quant_model.name
         save_model(lower(graph, self.form, self.samples[0]), path)
         return path
 
     def remove_candidates(self) -> None:
         """Remove the models that have been evaluated."""
-        for path in self.scratch.glob("step*"):
-            path.unlink(missing_ok=True)
+        for folder in self.scratch.glob(f"{_STEP}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, graph: Graph) -> Paths:
+    def publish(self, graph: Graph) -> None:
         """Write all files of a model and move them into place."""
-        prefix = self._aside()
-        write_files(graph, prefix, self.form, self.samples[0])
-        self._move()
-        return self.paths
+        aside = self.scratch / "best"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        write_files(graph, os.path.join(aside, self._name), self.form, self.samples[0])
+        self._move(aside)
+
+    def publish_candidate(self, graph: Graph, candidate: Path) -> None:
+        """As `publish`, with the fake-quant model that the evaluator has run: it needs no trial."""
+        aside = Paths(*(candidate.with_name(path.name) for path in self.paths))
+        try:
+            write_ascend(graph, aside, self._name or graph.name)
+        except (OSError, ConfigError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise BackendError(f"the files '{self.output}_…' cannot be written: {reason}") from error
+        self._move(candidate.parent)
 
     def inspect(self, graph: Graph, samples: int) -> Inspected:
         """Check and prove on some samples the files in place, which are those of `graph`.
@@ -94,15 +108,14 @@ class Place:
             path.unlink(missing_ok=True)
             Path(f"{path}.data").unlink(missing_ok=True)
 
-    def _aside(self) -> str:
-        shutil.rmtree(self.scratch / "best", ignore_errors=True)
-        (self.scratch / "best").mkdir()
-        return os.path.join(self.scratch, "best", os.path.basename(self.output))
+    @property
+    def _name(self) -> str:
+        return os.path.basename(self.output)
 
-    def _move(self) -> None:
-        """Move the files into place, data of large models first."""
+    def _move(self, aside: Path) -> None:
+        """Move the files of a folder into place, data of large models first."""
         try:
-            for path in sorted((self.scratch / "best").iterdir(), key=lambda p: p.suffix != ".data"):
+            for path in sorted(aside.iterdir(), key=lambda path: path.suffix != ".data"):
                 os.replace(path, self.folder / path.name)
         except OSError as error:
             raise BackendError(f"the files '{self.output}_…' cannot be written: {error.strerror}") from error

@@ -61,13 +61,15 @@ class Search:
         `order` has its flags in the order in which the history lists them.
         """
         number = len(self.steps) + 1
+        made: list[tuple[Graph, Path]] = []
 
         def write() -> Path:
             self.keep_best(prepared)
-            return self.place.write_candidate(configured_graph(prepared, configuration), number)
+            graph = configured_graph(prepared, configuration)
+            made.append((graph, self.place.write_candidate(graph, number)))
+            return made[0][1]
 
         found = self.evaluations.configured(configuration, write)
-        self.place.remove_candidates()
         answer = judged(self.evaluations.evaluator, self._original, found.metric)
         left = self.strategy.evaluations_left() if configuration else None
         total = len(prepared.layers)
@@ -77,8 +79,10 @@ class Search:
         self._note(order, answer)
         if answer[0] and (self.best is None or step.floats < self.best.floats):
             self.best = step
-            if not found.from_journal:
-                self.keep_best(prepared)
+            for graph, candidate in made:
+                self.place.publish_candidate(graph, candidate)
+                self._note_published(configuration)
+        self.place.remove_candidates()
         self._tell(step)
         return answer
 
@@ -129,10 +133,12 @@ class Search:
 
     def publish(self, configuration: Configuration, graph: Graph) -> None:
         """Put the files of a model in place, unless this search has done so last, and write that down."""
+        if self._written != lowered(configuration):
+            self.place.publish(graph)
+            self._note_published(configuration)
+
+    def _note_published(self, configuration: Configuration) -> None:
         names = lowered(configuration)
-        if self._written == names:
-            return
-        self.place.publish(graph)
         if self._published != names:
             self.evaluations.journal.append({"kind": "best", "key": self._key, "lowered": names})
         self._published = self._written = names

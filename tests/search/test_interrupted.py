@@ -169,14 +169,14 @@ def test_a_full_disk_leaves_the_best_model(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        published = Place.publish
+        published = Place.publish_candidate
 
-        def once(place: Place, graph: qir.Graph) -> object:
+        def once(place: Place, graph: qir.Graph, candidate: Path) -> None:
             if (tmp_path / "c_record.txt").exists():
                 patch.setattr("qir.backends.files.save_model", full)
-            return published(place, graph)
+            published(place, graph, candidate)
 
-        patch.setattr("qir.search.published.Place.publish", once)
+        patch.setattr("qir.search.published.Place.publish_candidate", once)
         with pytest.raises(QirError, match="No space left"):
             search()
     assert replaced

@@ -141,6 +141,20 @@ def test_another_limit_of_loss_uses_what_was_measured(tmp_path: Path) -> None:
         search(tmp_path, count_floats, max_drop=3, at_least=2)
 
 
+def test_statistics_that_were_taken_before_serve(tmp_path: Path) -> None:
+    plain = search(tmp_path, Counting({"g0"}))
+    bytes_before = (tmp_path / "c_deploy_model.onnx").read_bytes()
+    statistics = qir.calibrate(chain(), samples())
+    statistics.save(tmp_path / "stats.npz")
+    given = search(tmp_path, Counting({"g0"}), statistics=tmp_path / "stats.npz")
+    assert given.rungs == plain.rungs
+    assert given.changed == ("config",)
+    assert (tmp_path / "c_deploy_model.onnx").read_bytes() == bytes_before
+    other = qir.calibrate(chain(), samples(seed=8))
+    assert search(tmp_path, Counting({"g0"}), statistics=other).reached
+    assert (tmp_path / "c_deploy_model.onnx").read_bytes() != bytes_before
+
+
 def test_the_best_model_is_in_place_as_soon_as_it_is_known(tmp_path: Path) -> None:
     seen: list[set[str]] = []
 
