@@ -153,6 +153,7 @@ def _write_calibration(
     with amct_errors():
         check_distinct(model_file, config_file, modified, record_file)
         made = make(load(model_file), config_file, os.path.abspath(record_file))
-        make_folder(Path(modified))
+        for path in (modified, record_file):
+            make_folder(Path(path))
         save(made.graph, modified)
         write_text(Path(record_file), print_record(made.drafts))

@@ -85,6 +85,7 @@ def calibration_graph(original: Graph, config: ConfigSource, record_file: str) -
     points = list(_points(graph, [item for item in passes if isinstance(item, Calibrate)]))
     drafts = draft_records(graph, unfused)
     floats = float_graph(with_quantized_weights(graph))
+    _restore_names(floats)
     place = {value.name: i for i, node in enumerate(floats.nodes) for value in node.outputs if value}
     for point in sorted(points, key=lambda point: -place.get(point.source, -1)):
         _watch_range(floats, point, record_file, batch_num)
@@ -179,6 +180,14 @@ def _point(quant: Node, item: Calibrate) -> _Point:
     half = source.tensor.dtype is DType.F16
     method = Calibrate(item.method, scales="float16" if half else item.scales)
     return _Point(source.name, tuple(record_key(use) for use in quant.output.uses), spec, method)
+
+
+def _restore_names(graph: Graph) -> None:
+    """Give quantized weights that have taken the place of float ones their names: files keep them."""
+    for value in list(graph.constants):
+        name = value.name.removesuffix(".fake")
+        if name != value.name and not graph.has_value(name):
+            graph.rename(value, name)
 
 
 def _watch_range(graph: Graph, point: _Point, record_file: str, batch_num: int) -> None:
