@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.assets import Feed, evaluation
+from benchmarks.cases import Case, selected
 from benchmarks.quantizers import ort_quantizer, quiet
+from benchmarks.results import REASON
 from benchmarks.tables import markdown
-from benchmarks.zoo import REASON, Case, selected
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def row(case: Case, folder: Path, method: str, drop: bool, deploy: bool) -> Sequ
     from qir.ir.quants import TENSOR_OPS
 
     with quiet():
-        quantized = ort_quantizer(method).run(case.model, case.feeds(), folder).model
+        quantized = ort_quantizer(method).run(case.model, case.feeds(), folder)
         forms = {
             form: qir.convert_qdq(
                 quantized, folder / form, form=form, between_floats="drop" if drop else "keep"

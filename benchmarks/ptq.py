@@ -120,7 +120,7 @@ def quantized(
     start, processor = time.perf_counter(), time.process_time()
     written = quantizer.run(model, feeds, folder)
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
-    os.replace(written.model, folder / "written.onnx")
+    os.replace(written, folder / "written.onnx")
     return {"seconds": seconds, "processor": processor, "bytes": peak_bytes()}
 
 

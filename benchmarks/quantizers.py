@@ -1,7 +1,7 @@
 """The quantizers that benchmarks compare: qir and its peers, each as one job from a model file to files.
 
 A quantizer first imports what it needs (`prepare`), so that a clock can start after that, and then does the
-whole job (`run`): read the model, calibrate, write. `run` says what it has written.
+whole job (`run`): read the model, calibrate, write. `run` returns the file that ONNX Runtime can run.
 """
 
 from __future__ import annotations
@@ -15,20 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.assets import Feed
 
-
-class Written(NamedTuple):
-    """The model that ONNX Runtime can run; where the quantizer tells: how much of it computes in int8."""
-
-    model: Path
-    layers: str = ""
-    share: float | None = None
-
-
-Job = Callable[[Path, Sequence[Feed], Path], Written]
+Job = Callable[[Path, Sequence[Feed], Path], Path]
 
 
 @dataclass(frozen=True)
@@ -57,36 +47,22 @@ class Quantizer:
             return "checkout" if self.package == "qir" else "missing"
 
 
-def qir_quantizer(
-    form: str = "ascend", method: str = "ifmr", pipeline: str = "default", *, proof: bool = True
-) -> Quantizer:
-    """qir; the job writes all its files (fake-quant and deploy model, record, quantization file).
+def qir_quantizer(*, proof: bool = True) -> Quantizer:
+    """qir with its defaults; the job writes all its files (fake-quant and deploy models, record, quant file).
 
     `proof=False` leaves out what no peer does: running the deploy graph to compare its integers.
     """
-    samples = {} if proof else {"proof_samples": 0}
 
-    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
+    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Path:
         import qir
+        from qir.backends.inspection import PROOF_SAMPLES
 
-        result = qir.quantize(
-            model,
-            list(feeds),
-            output=folder / "qir",
-            form=form,
-            method=method,
-            pipeline=pipeline,
-            **samples,
-        )
+        samples = PROOF_SAMPLES if proof else 0
+        result = qir.quantize(model, list(feeds), output=folder / "qir", proof_samples=samples)
         assert result.paths is not None
-        layers = result.report.layers
-        count = f"{sum(layer.is_quantized for layer in layers)}/{len(layers)}"
-        return Written(result.paths.fake_quant_model, count, result.report.integer_share)
+        return result.paths.fake_quant_model
 
-    name = "qir" if form == "ascend" else f"qir {form}"
-    name += "" if method == "ifmr" else f" {method}"
-    name += "" if proof else ", no proof"
-    return Quantizer(name, "qir", ("qir:quantize", "qir.runtime.kernels"), run)
+    return Quantizer("qir" if proof else "qir, no proof", "qir", ("qir:quantize", "qir.runtime.kernels"), run)
 
 
 class _Reader:
@@ -106,7 +82,7 @@ def ort_quantizer(method: str = "MinMax", *, per_channel: bool = True) -> Quanti
     13, which scales per channel need, are converted where ONNX can do that.
     """
 
-    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
+    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Path:
         from onnxruntime import quantization
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -127,7 +103,7 @@ def ort_quantizer(method: str = "MinMax", *, per_channel: bool = True) -> Quanti
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=getattr(quantization.CalibrationMethod, method),
         )
-        return Written(written)
+        return written
 
     name = f"ORT {method}" + ("" if per_channel else " per-tensor")
     modules = ("onnx.version_converter", "onnxruntime.quantization.shape_inference")
@@ -163,13 +139,13 @@ def _inside(folder: Path) -> Iterator[None]:
 def nncf_quantizer() -> Quantizer:
     """NNCF's post-training quantization with its defaults; old models are converted as above."""
 
-    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Written:
+    def run(model: Path, feeds: Sequence[Feed], folder: Path) -> Path:
         import nncf
         import onnx
 
         source, written = _with_opset_13(model, folder), folder / "nncf.onnx"
         onnx.save(nncf.quantize(onnx.load(source), nncf.Dataset(list(feeds))), written)
-        return Written(written)
+        return written
 
     modules = ("nncf", "onnx.version_converter", "nncf.onnx.quantization.quantize_model")
     return Quantizer("NNCF", "nncf", modules, run)

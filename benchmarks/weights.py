@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.cases import Case, score_text, selected
 from benchmarks.tables import markdown
-from benchmarks.zoo import Case, score_text, selected
 from qir import load
 from qir.backends.ascend.rules import RULES
 from qir.backends.fake_quant import lower
@@ -61,7 +61,7 @@ def main() -> None:
     for case in selected(options.only):
         print(f"{case.name} …", file=sys.stderr)
         calibrated = calibrated_graph(case)
-        exact = score_text({"score": case.score(case.model)})
+        exact = score_text(case.score(case.model))
         for bits in map(int, options.bits.split(",")):
             found = [measure(case, calibrated, bits, method) for method in METHODS]
             rows.append(row(case, exact, bits, found))
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def row(case: Case, exact: str, bits: int, found: Sequence[Found]) -> list[str]:
-    scores = [score_text({"score": each.score}) for each in found]
+    scores = [score_text(each.score) for each in found]
     ratios = [f"{each.error / found[0].error:.2f}" for each in found[1:]]
     seconds = " / ".join(f"{each.seconds:.2f}" for each in found)
     return [case.name, case.metric, exact, str(bits), *scores, *ratios, seconds]

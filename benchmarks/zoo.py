@@ -1,181 +1,152 @@
-"""What is left of the accuracy of real models after quantization by qir and by ONNX Runtime's quantizer?
+"""What is left of the accuracy of real models after quantization, by each method of qir and by its peers?
 
-Every ONNX case of the assets: the metric of the float model, of qir's fake-quant model in both forms, of
-ONNX Runtime's static quantization (MinMax, weights per tensor and per channel) and with --nncf of NNCF;
-seconds of the jobs, and how much of the model computes in int8. All are calibrated on the same data and
-scored on the rest of the dev split, in ONNX Runtime without its int8 kernels. Run from the repository's root:
+Every ONNX case of the assets: the metric of the float model; of qir's fake-quant model for every method of
+activations and of weights, the default in both forms; of ONNX Runtime's static quantization (MinMax, weights
+per tensor and per channel) and with --nncf of NNCF. A case is calibrated once; all methods of qir choose
+their scales from these statistics. All use the same data and are scored on the rest of the dev split, in
+ONNX Runtime without its int8 kernels. Under the table: ranks and drops over all cases. Run from the
+repository's root:
 
-    python -m benchmarks.zoo [--only ppocr_rec,digits_cnn_op13] [--method percentile] [--cache peers.json]
+    python -m benchmarks.zoo --nncf --peers peers.json --json results.json [--resume] [--only digits]
+    python -m benchmarks.zoo --variants ifmr+arq,ifmr+mse,percentile+mse,ifmr+mse@qdq
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
-from benchmarks.assets import Feed, case_path, evaluation, session_runner
-from benchmarks.quantizers import Quantizer, nncf_quantizer, ort_quantizer, qir_quantizer, quiet
-from benchmarks.tables import markdown
-
-Result = dict[str, float | str]
-REASON = 300
-"""Characters of an error message that are shown."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model with its data; `arguments` go to both functions of its `evaluate.py`."""
-
-    name: str
-    folder: str
-    file: str
-    metric: str
-    arguments: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def model(self) -> Path:
-        """The float model."""
-        return case_path(self.folder, self.file)
-
-    def feeds(self) -> list[Feed]:
-        """The calibration data."""
-        calibration, _ = evaluation(self.folder).load("dev", **self.arguments)
-        return list(calibration)
-
-    def score(self, model: Path) -> float:
-        """The metric of a model on the dev split."""
-        run = session_runner(model, optimize=False)
-        return float(evaluation(self.folder).evaluate(run, split="dev", **self.arguments))
-
-
-def digits(kind: str, opset: int) -> Case:
-    metric = "mean IoU" if kind == "seg" else "accuracy"
-    return Case(f"digits_{kind}_op{opset}", "digits", f"{kind}_op{opset}.onnx", metric, {"kind": kind})
-
-
-DIGITS = ("cnn", "seg", "conv3d", "lstm", "gru", "bilstm")
-CASES = (
-    Case("mnist", "mnist", "mnist.onnx", "accuracy"),
-    Case("superres", "superres", "superres_core_op13.onnx", "PSNR, dB"),
-    Case("ppocr_cls", "ppocr_cls", "ch_ppocr_mobile_v2.0_cls_infer.onnx", "accuracy"),
-    Case("ppocr_rec", "ppocr_rec", "ch_PP-OCRv4_rec_infer.onnx", "characters"),
-    Case("fastestdet", "fastestdet", "FastestDet.onnx", "F1"),
-    Case("minilm", "minilm", "minilm_l6_smallvocab_op17.onnx", "Spearman x100", {"full": False}),
-    Case("efficientnet_lite0", "efficientnet_lite0", "efficientnet_lite0_bn_op17.onnx", "top-1"),
-    *(digits(kind, opset) for kind in DIGITS for opset in (13, 17)),
-)
+import qir
+from benchmarks.assets import Feed
+from benchmarks.cases import Case, selected
+from benchmarks.quantizers import Quantizer, nncf_quantizer, ort_quantizer, quiet
+from benchmarks.ranking import ranking
+from benchmarks.results import REASON, Result, Results
+from benchmarks.scores import FLOAT, STATISTICS, report
+from benchmarks.variants import Variant, all_variants, default_variant, variants
+from qir.runtime.statistics_file import Statistics
 
 
 def main() -> None:
     options = parse_arguments()
     cases = selected(options.only)
-    own = [qir_quantizer(form, options.method, options.pipeline) for form in ("ascend", "qdq")]
+    asked = all_variants() if options.variants is None else variants(options.variants)
     peers = [ort_quantizer(per_channel=False), ort_quantizer(per_channel=True)]
     peers += [nncf_quantizer()] if options.nncf else []
-    cache = Cache(options.cache)
+    kept, own = Results(options.peers, resume=True), Results(options.json, resume=options.resume)
     results: dict[str, dict[str, Result]] = {}
     for case in cases:
         print(f"{case.name} …", file=sys.stderr)
-        found = results[case.name] = {"float": cache.get(f"{case.name}/float", lambda c=case: float_score(c))}
-        for quantizer in own:
-            found[quantizer.name] = job(case, quantizer)
-        for quantizer in peers:
-            key = f"{case.name}/{quantizer.name} {quantizer.version}"
-            found[quantizer.name] = cache.get(key, lambda c=case, q=quantizer: job(c, q))
-    print(report(cases, results, [quantizer.name for quantizer in (*own, *peers)]))
-    if options.json:
-        Path(options.json).write_text(json.dumps(results, indent=1), encoding="utf-8")
+        found = results[case.name] = {FLOAT: kept.get(f"{case.name}/float", partial(float_score, case))}
+        found |= variant_scores(case, asked, own)
+        for peer in peers:
+            key = f"{case.name}/{peer.name} {peer.version}"
+            found[peer.name] = kept.get(key, partial(peer_job, case, peer))
+    names, others = [str(variant) for variant in asked], [peer.name for peer in peers]
+    print(report(cases, results, names, others))
+    print()
+    print(ranking(results, names, others, default=str(default_variant())))
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="accuracy of real models after quantization")
     parser.add_argument("--only", help="comma-separated cases or beginnings of their names")
-    parser.add_argument("--method", default="ifmr", help="qir's calibration method (default: ifmr)")
-    parser.add_argument("--pipeline", default="default", help="qir's pipeline, a name or a text")
+    parser.add_argument("--variants", help="comma-separated ACTIVATIONS[+WEIGHTS][@FORM] (default: all)")
     parser.add_argument("--nncf", action="store_true", help="NNCF too (slow)")
-    parser.add_argument("--cache", help="file that keeps the results of float models and peers")
-    parser.add_argument("--json", help="write the results there")
+    parser.add_argument("--peers", help="file that keeps the results of float models and peers")
+    parser.add_argument("--json", help="write the results of qir there, one by one")
+    parser.add_argument("--resume", action="store_true", help="take what that file has from an earlier run")
     return parser.parse_args()
-
-
-def selected(only: str | None) -> tuple[Case, ...]:
-    """The cases that `only` asks for; leaves the program when a part of it asks for none."""
-    if only is None:
-        return CASES
-    wanted = [part.strip() for part in only.split(",")]
-    for part in wanted:
-        if not any(case.name.startswith(part) for case in CASES):
-            sys.exit(f"no case is called '{part}'; known: {', '.join(case.name for case in CASES)}")
-    return tuple(case for case in CASES if any(case.name.startswith(part) for part in wanted))
 
 
 def float_score(case: Case) -> Result:
     return {"score": case.score(case.model)}
 
 
-def job(case: Case, quantizer: Quantizer) -> Result:
-    """Quantize and score a case; a failure is a result too."""
-    feeds = case.feeds()
+class Calibration:
+    """The data of a case and their statistics, taken at the first need of them."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+
+    @cached_property
+    def feeds(self) -> list[Feed]:
+        return self._case.feeds()
+
+    @cached_property
+    def statistics(self) -> tuple[Statistics, float]:
+        """The statistics, and the seconds that they took."""
+        start = time.perf_counter()
+        found = qir.calibrate(self._case.model, self.feeds)
+        return found, time.perf_counter() - start
+
+    def seconds(self) -> Result:
+        with quiet():
+            _ = self.feeds  # the data are loaded before the clock starts
+            return {"seconds": self.statistics[1]}
+
+    def quantize(self, variant: Variant, folder: Path) -> Result:
+        """Quantize by one method and score the result; seconds are those of quantization and files."""
+        statistics, _ = self.statistics
+        start = time.perf_counter()
+        made = qir.quantize(
+            self._case.model,
+            self.feeds,
+            statistics=statistics,
+            output=folder / "qir",
+            pipeline=variant.pipeline,
+            form=variant.form,
+            proof_samples=0,
+        )
+        seconds = time.perf_counter() - start
+        assert made.paths is not None
+        layers, share = made.report.layers, made.report.integer_share
+        result: Result = {
+            "score": self._case.score(made.paths.fake_quant_model),
+            "seconds": seconds,
+            "sqnr": min(output.sqnr for output in made.report.outputs),
+            "layers": f"{sum(layer.is_quantized for layer in layers)}/{len(layers)}",
+        }
+        return result if share is None else result | {"share": share}
+
+
+def variant_scores(case: Case, asked: Sequence[Variant], kept: Results) -> dict[str, Result]:
+    """The results of all methods from one calibration, by their names; and the seconds that it took."""
+    calibration = Calibration(case)
+    found = {STATISTICS: kept.get(f"{case.name}/{STATISTICS}", calibration.seconds)}
+    for variant in asked:
+        job = partial(attempt, partial(calibration.quantize, variant))
+        found[str(variant)] = kept.get(f"{case.name}/{variant}", job)
+    return found
+
+
+def peer_job(case: Case, peer: Quantizer) -> Result:
+    """Quantize and score a case with a peer; seconds are those of the whole job."""
+
+    def run(folder: Path) -> Result:
+        feeds: list[Feed] = case.feeds()
+        peer.prepare()
+        start = time.perf_counter()
+        written = peer.run(case.model, feeds, folder)
+        seconds = time.perf_counter() - start
+        return {"score": case.score(written), "seconds": seconds}
+
+    return attempt(run)
+
+
+def attempt(run: Callable[[Path], Result]) -> Result:
+    """The result of a job in a folder of its own; a failure is a result too."""
     with tempfile.TemporaryDirectory(prefix="qir-zoo-") as made, quiet():
         try:
-            quantizer.prepare()
-            start = time.perf_counter()
-            written = quantizer.run(case.model, feeds, Path(made))
-            seconds = time.perf_counter() - start
-            result: Result = {"score": case.score(written.model), "seconds": seconds}
-            if written.share is not None:
-                result |= {"layers": written.layers, "share": written.share}
-            return result
+            return run(Path(made))
         except Exception as error:  # peers raise anything; the reason stands under the table
             reason = " ".join(str(error).replace(made, "…").split())
             return {"failed": f"{type(error).__name__}: {reason[:REASON]}"}
-
-
-class Cache:
-    """Results by key in a JSON file, written at every new one; without a file it computes all anew."""
-
-    def __init__(self, path: str | None) -> None:
-        self._path = None if path is None else Path(path)
-        known = self._path is not None and self._path.exists()
-        self._results: dict[str, Result] = {}
-        if self._path is not None and known:
-            self._results = json.loads(self._path.read_text(encoding="utf-8"))
-
-    def get(self, key: str, compute: Callable[[], Result]) -> Result:
-        """The result kept under `key`, otherwise that of `compute`."""
-        if key not in self._results:
-            self._results[key] = compute()
-            if self._path is not None:
-                self._path.write_text(json.dumps(self._results, indent=1), encoding="utf-8")
-        return self._results[key]
-
-
-def report(cases: Sequence[Case], results: Mapping[str, Mapping[str, Result]], names: Sequence[str]) -> str:
-    """The table, and under it why a quantizer failed."""
-    rows, failures = [], []
-    for case in cases:
-        found = results[case.name]
-        scores = [score_text(found["float"]), *(score_text(found[name]) for name in names)]
-        times = [f"{found[n]['seconds']:.1f}" if "seconds" in found[n] else "" for n in names]
-        own = found[names[0]]
-        share = f"{100 * float(own['share']):.0f} %" if "share" in own else ""
-        rows.append([case.name, case.metric, *scores, str(own.get("layers", "")), share, " / ".join(times)])
-        failures += [f"- {case.name}, {n}: {found[n]['failed']}" for n in names if "failed" in found[n]]
-    header = ["case", "metric", "FP32", *names, "layers in int8", "MACs in int8", "seconds (in order)"]
-    return "\n".join([markdown(header, rows, left=2), *(["", "Failed:", "", *failures] if failures else [])])
-
-
-def score_text(result: Result) -> str:
-    if "failed" in result:
-        return "failed"
-    score = float(result["score"])
-    return f"{score:.4f}" if score <= 1 else f"{score:.2f}"
 
 
 if __name__ == "__main__":
