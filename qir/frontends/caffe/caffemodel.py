@@ -1,11 +1,13 @@
 """Reads a caffemodel: the blobs of each layer by name. All that is not names and blobs is skipped.
 
-The numbers of a blob are declared as bytes, which is what a packed field looks like in the file: they become
-arrays without a Python object for each.
+The file is mapped and its layers are decoded one by one, so that it is in memory once. The numbers of a blob
+are declared as bytes, which is what a packed field looks like in the file: they become arrays without a
+Python object for each.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -18,6 +20,7 @@ import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 from google.protobuf.message import DecodeError
 
+from qir.frontends.caffe.wire import split_fields
 from qir.ir.errors import ModelError
 
 Blob = npt.NDArray[np.float32]
@@ -25,10 +28,11 @@ _Field = descriptor_pb2.FieldDescriptorProto
 _BYTES, _INT, _MESSAGE = _Field.TYPE_BYTES, _Field.TYPE_INT64, _Field.TYPE_MESSAGE
 _PACKAGE = "qir.caffemodel"
 _HDF5 = b"\x89HDF"
+_V1 = 2
+_LAYER_FIELDS = {100: "Layer", _V1: "V1Layer"}
 _LEGACY_DIMENSIONS = ("num", "channels", "height", "width")
 # message -> (field, number, type, message or "", repeated)
 _MESSAGES: Mapping[str, Sequence[tuple[str, int, int, str, bool]]] = {
-    "Net": (("layer", 100, _MESSAGE, "Layer", True), ("layers", 2, _MESSAGE, "V1Layer", True)),
     "Layer": (("name", 1, _BYTES, "", False), ("blobs", 7, _MESSAGE, "Blob", True)),
     "V1Layer": (
         ("layer", 1, _MESSAGE, "V0Layer", False),
@@ -50,27 +54,23 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, tuple[Blob, ...]]:
     """The blobs of each layer that has any, as float32 arrays; ModelError for a file that is damaged."""
     file = Path(path)
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            if not file.stat().st_size:
+                raise ModelError(f"'{file}' is empty, not a caffemodel")
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)  # closed when nobody reads it
+        return parse_weights(memoryview(mapped), f"'{file}'")
     except FileNotFoundError:
         raise ModelError(f"caffemodel '{file}' does not exist") from None
     except OSError as error:
         raise ModelError(f"caffemodel '{file}' cannot be read: {error.strerror}") from None
-    return parse_weights(data, f"'{file}'")
 
 
-def parse_weights(data: bytes, origin: str = "the caffemodel") -> dict[str, tuple[Blob, ...]]:
+def parse_weights(data: bytes | memoryview, origin: str = "the caffemodel") -> dict[str, tuple[Blob, ...]]:
     """As `read_weights`, of the bytes of a file."""
-    if data.startswith(_HDF5):
+    if bytes(data[:4]) == _HDF5:
         raise ModelError(f"{origin} is an HDF5 file; save the weights as a binary protobuf (.caffemodel)")
-    book: Any = _net_class()()
-    try:
-        book.ParseFromString(data)
-    except DecodeError:
-        raise ModelError(f"{origin} is not a caffemodel, or is damaged (truncated?)") from None
-    if not len(book.layer) and not len(book.layers):
-        raise ModelError(f"{origin} is not a caffemodel: it has no layers")
     found: dict[str, tuple[Blob, ...]] = {}
-    for name, blobs in _layers(book):
+    for name, blobs in _layers(data, origin):
         if len(blobs) and name not in found:  # Caffe takes the first of two layers of one name
             found[name] = tuple(
                 _array(b, f"{origin}: blob {i} of layer '{name}'") for i, b in enumerate(blobs)
@@ -79,10 +79,10 @@ def parse_weights(data: bytes, origin: str = "the caffemodel") -> dict[str, tupl
 
 
 @cache
-def _net_class() -> type[message.Message]:
+def _layer_class(name: str) -> type[message.Message]:
     file = descriptor_pb2.FileDescriptorProto(name="qir/caffemodel.proto", package=_PACKAGE)
-    for name, fields in _MESSAGES.items():
-        made = file.message_type.add(name=name)
+    for kind_name, fields in _MESSAGES.items():
+        made = file.message_type.add(name=kind_name)
         for field, number, kind, target, repeated in fields:
             label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
             added = made.field.add(name=field, number=number, label=label)
@@ -92,18 +92,27 @@ def _net_class() -> type[message.Message]:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     found: type[message.Message] = message_factory.GetMessageClass(
-        pool.FindMessageTypeByName(f"{_PACKAGE}.Net")
+        pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
     )
     return found
 
 
-def _layers(book: Any) -> Iterator[tuple[str, Sequence[Any]]]:  # noqa: ANN401
+def _layers(data: bytes | memoryview, origin: str) -> Iterator[tuple[str, Sequence[Any]]]:
     """Name and blobs of each layer, in whichever of the three forms that Caffe has had."""
-    for layer in (*book.layer, *book.layers):
-        holder = layer
-        if layer.DESCRIPTOR.name == "V1Layer" and layer.HasField("layer"):
-            holder = layer.layer
-        yield holder.name.decode(errors="replace"), layer.blobs or holder.blobs
+    empty = True
+    try:
+        for number, part in split_fields(data):
+            if number not in _LAYER_FIELDS:
+                continue
+            empty = False
+            layer: Any = _layer_class(_LAYER_FIELDS[number])()
+            layer.ParseFromString(part)
+            holder = layer.layer if number == _V1 and layer.HasField("layer") else layer
+            yield holder.name.decode(errors="replace"), layer.blobs or holder.blobs
+    except DecodeError:
+        raise ModelError(f"{origin} is not a caffemodel, or is damaged (truncated?)") from None
+    if empty:
+        raise ModelError(f"{origin} is not a caffemodel: it has no layers")
 
 
 def _array(blob: Any, where: str) -> Blob:  # noqa: ANN401

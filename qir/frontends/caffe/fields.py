@@ -14,9 +14,18 @@ ENUMS: Mapping[str, str] = MappingProxyType(
         "Phase": "TRAIN TEST",
         "VarianceNorm": "FAN_IN FAN_OUT AVERAGE",
         "DimCheckMode": "STRICT PERMISSIVE",
-        "Engine": "DEFAULT CAFFE CUDNN",
+        "Engine": "DEFAULT CAFFE CUDNN LIBDNN INTEL_SPATIAL FFT MKL2017 MKLDNN",
         "DB": "LEVELDB LMDB",
         "NormalizationMode": "FULL VALID BATCH_SIZE NONE",
+        "AnnotationType": "BBOX",
+        "EmitType": "CENTER MIN_OVERLAP",
+        "LocLossType": "L2 SMOOTH_L1",
+        "ConfLossType": "SOFTMAX LOGISTIC",
+        "MatchType": "BIPARTITE PER_PREDICTION",
+        "MiningType": "NONE MAX_NEGATIVE HARD_EXAMPLE",
+        "ResizeMode": "WARP=1 FIT_SMALL_SIZE FIT_LARGE_SIZE_AND_PAD",
+        "PadMode": "CONSTANT=1 MIRRORED REPEAT_NEAREST",
+        "InterpMode": "LINEAR=1 AREA NEAREST CUBIC LANCZOS4",
         "EltwiseOp": "PROD SUM MAX",
         "Norm": "L1=1 L2",
         "NormRegion": "ACROSS_CHANNELS WITHIN_CHANNEL",
@@ -61,6 +70,7 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
             bool propagate_down*; NetStateRule include* exclude*; {_SHARED_PARAMETERS}
             AnnotatedDataParameter annotated_data_param; AxisParameter bias_param; ScaleParameter scale_param
             BatchNormParameter batch_norm_param; ClipParameter clip_param; CropParameter crop_param
+            DetectionEvaluateParameter detection_evaluate_param
             DetectionOutputParameter detection_output_param; ELUParameter elu_param
             EmbedParameter embed_param; FlattenParameter flatten_param; InputParameter input_param
             InterpParameter interp_param; LogParameter log_param; MultiBoxLossParameter multibox_loss_param
@@ -74,9 +84,12 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
             string param*; DimCheckMode blob_share_mode*; float blobs_lr* weight_decay* loss_weight*
             {_SHARED_PARAMETERS}""",
         "AccuracyParameter": "uint top_k; int axis ignore_label",
-        "AnnotatedDataParameter": "string label_map_file anno_type",
+        "AnnotatedDataParameter": "string label_map_file; BatchSampler batch_sampler*"
+        "; AnnotationType anno_type",
         "ArgMaxParameter": "bool out_max_val; uint top_k=1; int axis",
         "AxisParameter": "int axis=1 num_axes=1; FillerParameter filler",
+        "BatchSampler": """bool use_original_image; Sampler sampler; SampleConstraint sample_constraint
+            uint max_sample max_trials""",
         "BatchNormParameter": "bool use_global_stats; float moving_average_fraction eps=1e-5",
         "ClipParameter": "float min max",
         "ConcatParameter": "int axis=1; uint concat_dim=1",
@@ -88,18 +101,25 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "CropParameter": "int axis=2; uint offset*",
         "DataParameter": """string source; uint batch_size rand_skip crop_size prefetch; DB backend
             float scale; string mean_file; bool mirror force_encoded_color""",
+        "DetectionEvaluateParameter": """uint num_classes background_label_id; float overlap_threshold
+            bool evaluate_difficult_gt; string name_size_file; ResizeParameter resize_param""",
         "DetectionOutputParameter": """uint num_classes; bool share_location=true; int background_label_id=0
             NonMaximumSuppressionParameter nms_param; SaveOutputParameter save_output_param
             CodeType code_type=CORNER; int keep_top_k=-1; bool variance_encoded_in_target
             float confidence_threshold; bool visualize; float visualize_threshold; string save_file""",
         "DropoutParameter": "float dropout_ratio=0.5; bool scale_train=true",
+        "DistortionParameter": """float brightness_prob brightness_delta contrast_prob contrast_lower
+            float contrast_upper hue_prob hue_delta saturation_prob saturation_lower saturation_upper
+            float random_order_prob""",
         "DummyDataParameter": "FillerParameter data_filler*; BlobShape shape*"
         "; uint num* channels* height* width*",
         "ELUParameter": "float alpha=1",
         "EltwiseParameter": "EltwiseOp operation=SUM; float coeff*; bool stable_prod_grad",
         "EmbedParameter": "uint num_output input_dim; bool bias_term"
         "; FillerParameter weight_filler bias_filler",
+        "EmitConstraint": "EmitType emit_type; float emit_overlap",
         "EngineParameter": "Engine engine",
+        "ExpansionParameter": "float prob max_expand_ratio",
         "ExpParameter": "float base=-1 scale=1 shift=0",
         "FlattenParameter": "int axis=1 end_axis=-1",
         "HDF5DataParameter": "string source; uint batch_size; bool shuffle",
@@ -118,8 +138,13 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "LossParameter": "int ignore_label; NormalizationMode normalization; bool normalize",
         "MVNParameter": "bool normalize_variance=true across_channels=false; float eps=1e-9",
         "MemoryDataParameter": "uint batch_size channels height width",
-        "MultiBoxLossParameter": """string loc_loss_type conf_loss_type; float loc_weight; uint num_classes
-            bool share_location""",
+        "MultiBoxLossParameter": """LocLossType loc_loss_type; ConfLossType conf_loss_type; float loc_weight
+            uint num_classes background_label_id; bool share_location; MatchType match_type
+            float overlap_threshold neg_pos_ratio neg_overlap nms_threshold; MiningType mining_type
+            bool use_prior_for_matching normalize use_difficult_gt do_neg_mining
+            bool ignore_cross_boundary_bbox bp_inside use_prior_for_nms encode_variance_in_target
+            bool map_object_to_agnostic
+            CodeType code_type; NonMaximumSuppressionParameter nms_param; int sample_size""",
         "NonMaximumSuppressionParameter": "float nms_threshold=0.3; int top_k; float eta=1",
         "NormalizeParameter": "bool across_spatial=true channel_shared=true; float eps=1e-10"
         "; FillerParameter scale_filler",
@@ -138,8 +163,11 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "; FillerParameter weight_filler bias_filler",
         "ReductionParameter": "ReductionOp operation=SUM; int axis=0; float coeff=1",
         "ReshapeParameter": "BlobShape shape; int axis=0 num_axes=-1",
-        "ResizeParameter": "float prob; string resize_mode pad_mode interp_mode*; uint height width"
-        "; float pad_value*",
+        "ResizeParameter": """float prob pad_value*; ResizeMode resize_mode; PadMode pad_mode
+            InterpMode interp_mode*; uint height width height_scale width_scale""",
+        "SampleConstraint": """float min_jaccard_overlap max_jaccard_overlap min_sample_coverage
+            float max_sample_coverage min_object_coverage max_object_coverage""",
+        "Sampler": "float min_scale max_scale min_aspect_ratio max_aspect_ratio",
         "SPPParameter": "uint pyramid_height; PoolMethod pool; Engine engine",
         "SaveOutputParameter": """string output_directory output_name_prefix output_format label_map_file
             string name_size_file; uint num_test_image; ResizeParameter resize_param""",
@@ -151,7 +179,9 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "ThresholdParameter": "float threshold=0",
         "TileParameter": "int axis=1 tiles",
         "TransformationParameter": """float scale; bool mirror force_color force_gray; uint crop_size crop_h
-            uint crop_w; string mean_file; float mean_value*; ResizeParameter resize_param""",
+            uint crop_w; string mean_file; float mean_value*; ResizeParameter resize_param
+            DistortionParameter distort_param; ExpansionParameter expand_param
+            EmitConstraint emit_constraint""",
         "UpsampleParameter": "uint scale stride stride_h stride_w upsample_h upsample_w",
         "WindowDataParameter": """string source mean_file crop_mode root_folder; float scale; uint batch_size
             uint crop_size context_pad; bool mirror cache_images
