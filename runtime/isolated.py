@@ -1,37 +1,36 @@
 """What quantizing one layer alone does to the outputs of the model: exact, and one run per layer.
 
-A run does not begin at the inputs. The graph is cut into segments; the float values that cross a cut are
-computed once per sample, and a layer's run starts from the cut before it. One session serves all layers of a
-segment: there, each is computed in float and quantized, and a switch, an input of the session, chooses which
-goes on; behind the segment the session is plain float. Cost per layer: the part of the model behind its cut,
-half of it on average, and one segment twice.
+A run does not begin at the inputs. The graph is a chain of segments, each a session in plain float; the float
+values that cross a cut are computed once per sample. Within a segment the results of all quantized twins are
+computed at once, a small session per layer makes of its twin's result what the segment would hand on, and
+the segments behind it do the rest. Cost per layer: the part of the model behind it, about half on average.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.region import extract
-from qir.ir.types import TensorType
 from qir.ir.walk import readings
+from qir.runtime.chain import Chain, Link, State, needed, run_with
 from qir.runtime.metrics import Metric
 from qir.runtime.progress import SILENT, Progress
-from qir.runtime.segments import Segment, estimated_bytes, split
+from qir.runtime.segments import estimated_bytes
 from qir.runtime.sensitivity import Sensitivity, checked_score
 from qir.runtime.session import Session, aligned_copy
 from qir.runtime.twins import Twin, with_twins
 from qir.runtime.units import Array, CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
 
-SEGMENTS = 16
-"""Into so many parts a model is cut: more save little, and each costs the loading of a session."""
+SEGMENTS = 12
+"""Into so many parts a model is cut: more make the layers' own sessions smaller, and the chain slower."""
 
 
 def measure_isolated(
@@ -49,127 +48,153 @@ def measure_isolated(
     `measure_sensitivity`.
     """
     doubled, twins = with_twins(graph)
-    display = SILENT if progress is None else progress
     units = _units(graph, data, samples)
-    states = [{name: aligned_copy(array) for name, array in unit.feeds.items()} for unit in units]
-    totals: dict[str, float] = {}
-    with display.task("sensitivity", len(twins)) as task:
-        for part in _parts(doubled, twins):
-            for twin, score in _scores(part, states, metric, [unit.where for unit in units]):
-                totals[twin.layer] = score
-                task.advance()
-            states = _advance(part, states)
-    return Sensitivity(metric, len(units), {t.layer: totals[t.layer] for t in twins})
+    scores: dict[str, float] = {}
+    with (SILENT if progress is None else progress).task("sensitivity", len(twins)) as task:
+        chain = _float_chain(doubled, twins)
+        runs = [_Run(unit, {n: aligned_copy(a) for n, a in unit.feeds.items()}, {}) for unit in units]
+        for run in runs:
+            run.expected.update(chain.outputs(0, dict(run.state)))
+        for place in range(len(chain.links)):
+            found = _link_scores(_Study(doubled, chain, place, twins), runs, metric)
+            scores.update(found)
+            task.advance(len(found))
+    unread = metric.worst(())
+    return Sensitivity(metric, len(units), {t.layer: scores.get(t.layer, unread) for t in twins})
 
 
 def _units(graph: Graph, data: CalibrationData, samples: int) -> list[Unit]:
-    session = Session(graph, threads=1)
-    return list(itertools.islice(data.units(lambda feeds: session.run(feeds, session.outputs)), samples))
+    session = functools.cache(lambda: Session(graph, threads=1))  # most data need no run
+    return list(itertools.islice(data.units(lambda feeds: session().run(feeds, session().outputs)), samples))
+
+
+def _float_chain(doubled: Graph, twins: Sequence[Twin]) -> Chain:
+    """The chain of the graph without its twins."""
+    made = [value for value in dict.fromkeys(doubled.outputs) if value.producer is not None]
+    plain = extract(doubled, needed(doubled.nodes, made), made)
+    results = [plain.value(t.float_value) for t in twins if plain.has_value(t.float_value)]
+    return Chain(plain, results, max(sum(map(estimated_bytes, results)) // SEGMENTS, 1))
+
+
+@dataclass
+class _Run:
+    """A sample: the float values before the segment that is at work, and the float outputs of the model."""
+
+    unit: Unit
+    state: State
+    expected: State
+
+    @property
+    def values(self) -> State:
+        """All values that are there: an input may be needed again when no later segment reads it."""
+        return {**self.unit.feeds, **self.state}
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A segment: `rest` computes the outputs from the cut before it, `step` what later segments read.
+class _Tail:
+    """What depends on one layer within its segment: a session, if anything is computed there.
 
-    `switches` maps a layer to the input of `rest` that chooses its twin.
+    It gets the twin's result in place of the layer's own. `is_handed_on`: later segments read that, too.
     """
 
-    rest: Graph
-    step: Segment
-    twins: tuple[Twin, ...]
-    switches: Mapping[str, str]
+    twin: Twin
+    graph: Graph | None
+    session: Session | None
+    is_handed_on: bool
+
+    def run(self, values: Mapping[str, Array]) -> State:
+        """What the segment hands on that depends on the layer."""
+        result = values[self.twin.twin_value]
+        found = {self.twin.float_value: result} if self.is_handed_on else {}
+        if self.session is not None:
+            found.update(run_with(self.session, {**values, self.twin.float_value: result}))
+        return found
 
 
-def _parts(doubled: Graph, twins: Sequence[Twin]) -> list[_Part]:
-    """The parts of a graph with twins, in running order."""
-    plain = extract(doubled, _needed(doubled.nodes, doubled), _made(doubled.outputs))
-    results = [plain.value(t.float_value) for t in twins if plain.has_value(t.float_value)]
-    limit = sum(map(estimated_bytes, results)) // SEGMENTS
-    parts: list[_Part] = []
-    done: set[str] = set()
-    for segment in split(plain, results, max(limit, 1)):
-        names = {node.name for node in segment.graph.nodes}
-        here = tuple(t for t in twins if t.layer in names)
-        parts.append(_part(doubled, done, here, segment))
-        done |= names
-    return parts
+class _Study:
+    """The layers of one segment, and sessions for all that is to be computed within it."""
+
+    def __init__(self, doubled: Graph, chain: Chain, place: int, twins: Sequence[Twin]) -> None:
+        self.chain, self.place = chain, place
+        link = chain.links[place]
+        made = {v.name: v for node in link.nodes for v in node.outputs if v is not None}
+        here = [twin for twin in twins if twin.float_value in made]
+        self.tails = [_tail(link, twin, made[twin.float_value]) for twin in here]
+        self._twins = _twin_session(doubled, link, self.tails)
+
+    def values(self, run: _Run) -> State:
+        """The results of the twins and what else the tails read, beside the values before the segment."""
+        there = run.values
+        return there if self._twins is None else {**there, **run_with(self._twins, there)}
+
+    def stop(self) -> None:
+        """Make the runs under way fail soon, and all later ones."""
+        self.chain.stop()
+        for session in (self._twins, *(tail.session for tail in self.tails)):
+            if session is not None:
+                session.stop()
 
 
-def _part(doubled: Graph, done: Set[str], twins: tuple[Twin, ...], step: Segment) -> _Part:
-    """One part; nodes called `done` belong to earlier ones."""
-    copy = doubled.clone()
-    switches = {twin.layer: _switch(copy, twin) for twin in twins}
-    nodes = _needed([n for n in copy.nodes if n.name not in done], copy)
-    outputs = [v for v in _made(copy.outputs) if v.producer in nodes]
-    return _Part(extract(copy, nodes, outputs), step, twins, switches)
+def _tail(link: Link, twin: Twin, result: Value) -> _Tail:
+    """What of a segment depends on the `result` of a layer."""
+    changed = {result}
+    for node in link.nodes:
+        if any(value in changed for value in readings(node)):
+            changed.update(value for value in node.outputs if value is not None)
+    outputs = [v for v in link.handed_on if v in changed and v is not result]
+    graph = session = None
+    if outputs:
+        unchanged = _feedable(link.nodes, changed)
+        nodes = needed(link.nodes, outputs, [result, *unchanged])
+        assert result.producer is not None
+        graph = extract(result.graph, nodes, outputs)
+        session = Session(graph, threads=1, shared=True)
+    return _Tail(twin, graph, session, result in link.handed_on)
 
 
-def _switch(graph: Graph, twin: Twin) -> str:
-    """Let all readers of a layer read what an input of the graph chooses; returns the name of that input."""
-    value, other = graph.value(twin.float_value), graph.value(twin.twin_value)
-    flag = graph.add_input(graph.unique_value_name(f"{twin.layer}.switch"), TensorType(DType.BOOL, ()))
-    nodes = graph.nodes
-    last = max(nodes.index(v.producer) for v in (value, other) if v.producer is not None)
-    behind = nodes[last + 1] if last + 1 < len(nodes) else None
-    graph.opsets.setdefault("", 13)
-    chosen = graph.add(
-        "Where", [flag, other, value], name=graph.unique_node_name(f"{twin.layer}.switch"),
-        types=[value.type], before=behind,
-    )  # fmt: skip
-    for node, index in value.uses:
-        if node is not chosen:
-            node.set_input(index, chosen.output)
-    for index, output in enumerate(graph.outputs):
-        if output is value:
-            graph.set_output(index, chosen.output)
-    return flag.name
+def _feedable(nodes: Sequence[Node], changed: set[Value]) -> list[Value]:
+    """Values made by `nodes`, not `changed`, that a session can take as inputs: tensors of known type."""
+    made = (value for node in nodes for value in node.outputs if value is not None)
+    return [value for value in made if value not in changed and value.tensor.dtype is not None]
 
 
-def _made(values: Sequence[Value]) -> list[Value]:
-    """Those that a node makes, each once."""
-    return list(dict.fromkeys(v for v in values if v.producer is not None))
+def _twin_session(doubled: Graph, link: Link, tails: Sequence[_Tail]) -> Session | None:
+    """Computes the results of the twins, and what tails read of the segment, from the values before it."""
+    names = [tail.twin.twin_value for tail in tails]
+    for tail in tails:
+        inputs = () if tail.graph is None else tail.graph.inputs
+        names += [value.name for value in inputs if value.name != tail.twin.float_value]
+    wanted = [doubled.value(name) for name in dict.fromkeys(names)]
+    given = [doubled.value(name) for name in link.reached]
+    outputs = [value for value in wanted if value not in given and value.producer is not None]
+    if not outputs:
+        return None
+    return Session(extract(doubled, needed(doubled.nodes, outputs, given), outputs), threads=1, shared=True)
 
 
-def _needed(nodes: Sequence[Node], graph: Graph) -> dict[Node, None]:
-    """Those of `nodes` that the outputs of the graph depend on, in running order."""
-    wanted, found = set(graph.outputs), []
-    for node in reversed(nodes):
-        if any(v in wanted for v in node.outputs if v is not None):
-            found.append(node)
-            wanted.update(readings(node))
-    return dict.fromkeys(reversed(found))
+def _link_scores(study: _Study, runs: Sequence[_Run], metric: Metric) -> dict[str, float]:
+    """The scores of the layers of a segment; the runs stand behind it afterwards."""
+
+    def measure(run: _Run) -> list[float]:
+        values = study.values(run)
+        study.chain.links[study.place].run(run.state)
+        scores = []
+        for tail in study.tails:
+            found = study.chain.outputs(study.place + 1, {**run.state, **tail.run(values)})
+            scores.append(_worst(tail.twin, metric, run, found))
+        return scores
+
+    found = list(ordered_map(measure, runs, cores(), study.stop))
+    means = np.mean(found, axis=0).tolist() if found else []
+    return dict(zip((tail.twin.layer for tail in study.tails), means, strict=bool(found)))
 
 
-def _scores(
-    part: _Part, states: Sequence[Mapping[str, Array]], metric: Metric, places: Sequence[str]
-) -> Iterator[tuple[Twin, float]]:
-    """The layers of a part with their scores."""
-    if not part.twins:
-        return
-    session = Session(part.rest, threads=1)
-    off = {name: np.zeros((), np.bool_) for name in part.switches.values()}
-    feeds = [{n: s[n] for n in session.inputs if n not in off} for s in states]
-    expected = [session.run({**feed, **off}, session.outputs) for feed in feeds]
-
-    def run(task: tuple[Twin, int]) -> float:
-        twin, i = task
-        on = {**off, part.switches[twin.layer]: np.ones((), np.bool_)}
-        found = session.run({**feeds[i], **on}, session.outputs)
-        scores = [
-            checked_score(twin, metric, array, found[name], places[i])
-            for name, array in expected[i].items()
+def _worst(twin: Twin, metric: Metric, run: _Run, found: Mapping[str, Array]) -> float:
+    """The worst score of a float output of the model; those that are not in `found` are as they were."""
+    return metric.worst(
+        [
+            checked_score(twin, metric, run.expected[name], array, run.unit.where)
+            for name, array in found.items()
             if array.dtype.kind == "f"
         ]
-        return metric.worst(scores)
-
-    tasks = [(twin, i) for twin in part.twins for i in range(len(states))]
-    results = ordered_map(run, tasks, cores(), session.stop)
-    for twin in part.twins:
-        yield twin, float(np.mean(list(itertools.islice(results, len(states)))))
-
-
-def _advance(part: _Part, states: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
-    """The values that cross the cut behind a part, of all samples."""
-    session = Session(part.step.graph, threads=1)
-    found = [{**s, **session.run({n: s[n] for n in session.inputs})} for s in states]
-    return [{n: a for n, a in state.items() if n not in part.step.last_read} for state in found]
+    )

@@ -243,3 +243,55 @@ def test_kl_grows_with_the_distance_of_the_distributions() -> None:
 def test_an_unknown_metric_comes_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match=r"there is no metric 'cosine'.*did you mean 'cosine-similarity'"):
         metric_named("cosine")
+
+
+def branches() -> Graph:
+    """A net whose layers are read in many ways: twice, by an output, across the whole net, or by nobody."""
+    return parse_graph(
+        """
+        graph @net(%x: f32[N,4,8,8]) {
+          opsets {onnx=13}
+          CONSTANTS
+          %a = Conv "a"(%x, %w1) {kernel_shape=[1,1]} : f32[N,4,8,8]
+          %b = Conv "b"(%a, %w2) {kernel_shape=[1,1]} : f32[N,4,8,8]
+          %r = Relu "r"(%b) : f32[N,4,8,8]
+          %c = Conv "c"(%x, %w2) {kernel_shape=[1,1]} : f32[N,4,8,8]
+          %s = Add "s"(%r, %c) : f32[N,4,8,8]
+          %d = Conv "d"(%s, %w1) {kernel_shape=[1,1]} : f32[N,4,8,8]
+          %t = Add "t"(%d, %a) : f32[N,4,8,8]
+          %unread = Conv "unread"(%t, %w2) {kernel_shape=[1,1]} : f32[N,4,8,8]
+          %e = Conv "e"(%t, %w2) {kernel_shape=[1,1]} : f32[N,4,8,8]
+          return %e, %b, %d
+        }
+        """.replace("CONSTANTS", _square_constants()),
+        "test",
+    )
+
+
+def _square_constants() -> str:
+    rng = np.random.default_rng(8)
+    numbers = (",".join(map(repr, rng.normal(size=16).astype(np.float32).tolist())) for _ in range(2))
+    return "\n".join(f"%w{i} = const [{text}] : f32[4,4,1,1]" for i, text in enumerate(numbers, 1))
+
+
+@pytest.mark.parametrize("segments", [1, 3, 100])
+def test_isolated_scores_do_not_depend_on_where_the_model_is_cut(
+    segments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = branches()
+    data = {"x": RNG.normal(size=(2, 4, 8, 8)).astype(np.float32)}
+    target = target_named("ascend")
+    context = Context(data=open_data(data, graph), rules=target.rules)
+    passes = parse_pipeline("infer-types,insert-quant,quantize-weights,calibrate", named=target.pipelines)
+    PassManager(passes).run(graph, context)
+    monkeypatch.setattr("qir.runtime.isolated.SEGMENTS", segments)
+    metric = metric_named("mse")
+    found = measure_isolated(graph, open_data(data, graph), metric, samples=2)
+    assert set(found.scores) == {"a", "b", "c", "d", "e", "unread"}
+    assert found.scores["unread"] == 0
+    for layer in set(found.scores) - {"unread"}:
+        worst = []
+        for i in range(2):
+            before, after = by_hand(graph, {"x": data["x"][i : i + 1]}, layer)
+            worst.append(max(metric.compare(before[n], after[n]) for n in before))
+        assert found.scores[layer] == pytest.approx(np.mean(worst), rel=1e-3), layer
