@@ -25,7 +25,9 @@ SensitivitySource: TypeAlias = str | Metric | Rank
 Mode: TypeAlias = Literal["layer", "model"]
 
 SAMPLES = 8
-"""Samples on which sensitivity is measured: enough for an order, and cheap."""
+"""Samples on which sensitivity is measured at most: enough for an order, and cheap."""
+_SHARE = 4
+"""Of few calibration samples a fourth, two at least: ranking is not to cost more than calibration."""
 
 
 def ranking_by(source: SensitivitySource, mode: str = "layer") -> Rank:
@@ -41,7 +43,8 @@ def ranking_by(source: SensitivitySource, mode: str = "layer") -> Rank:
     measure = measure_sensitivity if mode == "layer" else measure_isolated
 
     def rank(graph: Graph, data: CalibrationData, progress: Progress) -> Ranking:
-        found = measure(graph, data, metric, samples=SAMPLES, progress=progress)
+        count = SAMPLES if data.total is None else min(SAMPLES, max(2, data.total // _SHARE))
+        found = measure(graph, data, metric, samples=count, progress=progress)
         scores = dict(found.scores)
         if isinstance(metric, CosineSimilarity):  # AMCT's form, from 0 to 1
             scores = {layer: 0.5 + 0.5 * score for layer, score in scores.items()}
@@ -54,5 +57,5 @@ def sensitivity_digest(source: SensitivitySource, mode: str) -> str:
     """What a ranking depends on beside model and data."""
     if isinstance(source, (str, Metric)):
         name = source if isinstance(source, str) else object_digest(source)
-        return f"{name} by {mode} of {SAMPLES}"
+        return f"{name} by {mode} of {SAMPLES} in {_SHARE}"
     return function_digest(source)
