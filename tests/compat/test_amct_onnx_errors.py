@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -316,6 +317,37 @@ def test_searches_that_cannot_be(
     assert isinstance(caught.value, QirError)
     assert not list(Path().rglob("*_model.onnx"))
     assert not list(Path("out").glob(".*"))
+
+
+def test_an_evaluator_may_have_methods_and_metrics_of_its_own(folder: Path) -> None:
+    class Metric:
+        pass
+
+    class Own(Judge):
+        modules = fingerprint = prepare = None  # names that qir's own evaluators use
+
+        def evaluate(self, model_file: str) -> object:
+            assert Path(model_file).is_absolute()
+            elsewhere = folder / "elsewhere"
+            elsewhere.mkdir(exist_ok=True)
+            os.chdir(elsewhere)
+            return Metric()
+
+    amct.create_quant_config("config.json", "net.onnx")
+    amct.accuracy_based_auto_calibration("net.onnx", Own(), "config.json", "record.txt", "out/")
+    assert (folder / "out/deploy_model.onnx").exists()
+    assert (folder / "amct_log/accuracy_based_auto_calibration_record.json").exists()
+    assert list(parse_record((folder / "record.txt").read_text())) == ["conv", "twin", "fc"]
+    assert not any((folder / "elsewhere").iterdir())
+
+
+def test_the_model_is_never_overwritten() -> None:
+    amct.create_quant_config("config.json", "net.onnx")
+    qir.save(qir.load("net.onnx"), "net_deploy_model.onnx")
+    with pytest.raises(ValueError, match="read from already"):
+        amct.accuracy_based_auto_calibration(
+            "net_deploy_model.onnx", Judge(), "config.json", "record.txt", "net"
+        )
 
 
 def test_a_sensitivity_of_the_user() -> None:

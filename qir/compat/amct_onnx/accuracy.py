@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from qir.backends.files import output_paths
 from qir.compat.common.accuracy_search import AccuracyJob, search_accuracy
 from qir.compat.common.arguments import check_type
 from qir.compat.common.auto_calibration import (
@@ -46,15 +49,22 @@ def accuracy_based_auto_calibration(
             f"it is a {type(model_evaluator).__name__}"
         )
     with amct_errors():
-        check_distinct(model_file, config_file, record_file)
+        models = (path for path in output_paths(save_dir) if path.suffix == ".onnx")
+        check_distinct(model_file, config_file, record_file, *map(str, models))
         search_accuracy(
-            AccuracyJob(
-                model_file,
+            AccuracyJob(  # callbacks may change the working directory
+                _absolute(model_file),
                 model_evaluator,
-                config_file,
-                record_file,
-                save_dir,
+                _absolute(config_file),
+                _absolute(record_file),
+                _absolute(save_dir),
                 strategy_named(strategy),
                 sensitivity_of(sensitivity),
             )
         )
+
+
+def _absolute(path: str) -> str:
+    """The same place; a prefix that ends in `/` keeps it."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.abspath(folder), name)

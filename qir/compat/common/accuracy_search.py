@@ -103,9 +103,9 @@ def search_accuracy(job: AccuracyJob) -> None:
 
 def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
     """All steps. The journal serves this one search: AMCT's scripts begin anew whenever they are run."""
-    modules = job.evaluator.modules()
     inputs = Fingerprints(*("amct",) * 6)
-    evaluations = Evaluations(job.evaluator, journal, inputs, Limits(), time.perf_counter(), modules)
+    # Metrics of any class stay in memory; nothing is asked of the evaluator that AMCT does not ask.
+    evaluations = Evaluations(job.evaluator, journal, inputs, Limits(), time.perf_counter(), frozenset())
     search = Search(evaluations, place, job.strategy, Path(LOG_FOLDER).absolute(), silent)
     original = search.check_original(Path(job.model_file))
     found = _calibrate(job, place)
