@@ -11,15 +11,18 @@ from chain import LAYERS, Counting, chain, floats, in_order, samples, wide
 
 import qir
 from qir.backends.fake_quant import lower
+from qir.config.amct.file import AmctConfig, AmctLayer, Weight
 from qir.ir.errors import CalibrationError, ConfigError, PassError
 from qir.runtime.session import Session
 from qir.search.amct_files import parse_history, parse_ranking
 from qir.search.errors import AccuracyRuleError, ContractError, EvaluatorError, JournalError
+from qir.search.final_config import final_config
 from qir.search.ranking import Ranking
 from qir.search.steps import SearchResult, Step
 
 FILES = ["c_deploy_model.onnx", "c_fake_quant_model.onnx", "c_quant.json", "c_record.txt"]
 AMCT = "accuracy_based_auto_calibration"
+GOLDEN = Path(__file__).parents[1] / "data" / "amct" / "auto"
 
 
 def search(folder: Path, evaluator: object, **options: object) -> SearchResult:
@@ -65,6 +68,30 @@ def test_the_fewest_layers_go_back_to_float(tmp_path: Path) -> None:
     reasons = {layer.name: layer.reason for layer in result.layers}
     assert "left in float by the search" in reasons["g0"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def last_first(graph: qir.Graph, data: object, progress: object) -> Ranking:
+    return Ranking({name: -i for i, name in enumerate(LAYERS)})
+
+
+def test_the_history_lists_layers_as_amct_does(tmp_path: Path) -> None:
+    """All quantized: in the order of the model; proposals: the most sensitive layer first."""
+    search(tmp_path, Counting({"g5"}), sensitivity=last_first)
+    history = parse_history((tmp_path / "amct_log" / f"{AMCT}_record.json").read_text())
+    assert [list(entry.flags) for entry in history] == [list(LAYERS), *[list(reversed(LAYERS))] * 2]
+    golden = parse_history((GOLDEN / "partial" / f"{AMCT}_record.json").read_text())
+    scores = parse_ranking((GOLDEN / "partial" / f"{AMCT}_ranking_information.json").read_text())
+    assert [list(entry.flags) for entry in golden] == [["0", "3", "5", "7"], *[list(scores)] * 3]
+
+
+def test_the_final_configuration_is_amcts_byte_for_byte() -> None:
+    conv = AmctLayer()
+    gemm = AmctLayer(weight=Weight(channel_wise=False))
+    start = AmctConfig(batch_num=2, layers={"0": conv, "3": conv, "5": conv, "7": gemm})
+    for case, floats_ in (("pass", ()), ("partial", ("0", "5"))):
+        quantized = [name for name in start.layers if name not in floats_]
+        text = final_config(start, quantized, dict.fromkeys(floats_, "float32"))
+        assert text == (GOLDEN / case / f"{AMCT}_final_config.json").read_text()
 
 
 def test_the_final_proposal_is_answered_by_the_journal(tmp_path: Path) -> None:
@@ -225,9 +252,6 @@ def test_a_weight_beyond_float16_stays_float32(tmp_path: Path) -> None:
     weight = model.value("g5.w").constant
     assert weight is not None
     model.node("g5").set_input(1, model.constant(weight.array * np.float32(1e5), "large"))
-
-    def last_first(graph: qir.Graph, data: object, progress: object) -> Ranking:
-        return Ranking({name: -i for i, name in enumerate(LAYERS)})
 
     judge = Counting({"g4", "g5"})
     result = search(tmp_path, judge, model=model, fallback=("float16",), sensitivity=last_first)
