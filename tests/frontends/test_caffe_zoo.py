@@ -140,7 +140,7 @@ def last_argmax(x: Array, axis: int) -> Array:
 
 IP, SHIFT = numbers(378, 5), numbers(6, 7, seed=3)
 NUMPY: list[tuple[str, str, Sequence[Array], Callable[[Array], Array]]] = [
-    ("ArgMax", "", (), lambda x: x.reshape(1, -1).argmax(1).reshape(1, 1, 1)),
+    ("ArgMax", "", (), lambda x: x.reshape(1, -1).argmax(1).reshape(1, 1, 1, 1)),
     ("ArgMax", "argmax_param { axis: 1 }", (), lambda x: x.argmax(1)[:, None]),
     ("ArgMax", "argmax_param { axis: -1 top_k: 2 }", (), lambda x: np.argsort(-x, -1)[..., :2]),
     ("ArgMax", "argmax_param { axis: 1 top_k: 3 out_max_val: true }", (), lambda x: -np.sort(-x, 1)[:, :3]),
@@ -148,7 +148,7 @@ NUMPY: list[tuple[str, str, Sequence[Array], Callable[[Array], Array]]] = [
         "ArgMax",
         "argmax_param { top_k: 4 out_max_val: true }",
         (),
-        lambda x: np.stack([np.argsort(-x.ravel())[:4], -np.sort(-x.ravel())[:4]])[None],
+        lambda x: np.stack([np.argsort(-x.ravel())[:4], -np.sort(-x.ravel())[:4]])[None, ..., None],
     ),
     ("Bias", "", (numbers(6),), lambda x: x + numbers(6)[:, None, None]),
     ("Bias", "bias_param { axis: 1 num_axes: 2 }", (SHIFT,), lambda x: x + SHIFT[..., None]),
@@ -202,6 +202,13 @@ def test_layer_by_its_definition(
     assert found.shape == wanted.shape
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_argmax_of_a_vector_has_three_dimensions() -> None:
+    x = numbers(2, 9)
+    found = computed(layer("ArgMax"), x=x)["y"]
+    assert found.shape == (2, 1, 1)
+    np.testing.assert_array_equal(found.ravel(), x.argmax(1))
 
 
 def test_argmax_of_equal_numbers_is_the_last() -> None:

@@ -32,7 +32,8 @@ def reduction(layer: LayerScope) -> None:
 def arg_max(layer: LayerScope) -> None:
     """Where the largest numbers stand (top_k, best first), with `out_max_val` the numbers too, as float32.
 
-    Without `axis` each image counts as one row, and the result is [N, 1, k], with `out_max_val` [N, 2, k].
+    Without `axis` each image counts as one row, and the result is [N, 1, k], with `out_max_val` [N, 2, k],
+    followed by ones up to the rank of the bottom.
     With it the result has k in place of that axis: numbers with `out_max_val`, places without. Of equal
     numbers Caffe takes the last first; so does this for k = 1.
     """
@@ -50,14 +51,16 @@ def arg_max(layer: LayerScope) -> None:
         return
     rows = size(x.shape[1:])
     _check_count(layer, count, rows)
-    flat = layer.add("Reshape", [x, layer.indices((0, 1, -1), "rows")], (x.shape[0], 1, rows), part="rows")
-    shape = (x.shape[0], 1, count)
+    ones = (1,) * (len(x.shape) - 3)
+    row = layer.indices((0, 1, rows, *ones), "rows")
+    flat = layer.add("Reshape", [x, row], (x.shape[0], 1, rows, *ones), part="rows")
+    shape = (x.shape[0], 1, count, *ones)
     if not values:
         _places(layer, flat, 2, count, shape, top)
         return
     largest, places = _top(layer, flat, 2, count, shape, (None, None))
     cast = layer.add("Cast", [places], shape, {"to": 1}, part="places")
-    layer.add("Concat", [cast, largest], (x.shape[0], 2, count), {"axis": 1}, part="pairs", top=top)
+    layer.add("Concat", [cast, largest], (x.shape[0], 2, count, *ones), {"axis": 1}, part="pairs", top=top)
 
 
 def _check_count(layer: LayerScope, count: int, limit: int) -> None:
