@@ -29,7 +29,7 @@ ModelSource: TypeAlias = "FilePath | bytes | onnx.ModelProto | CaffeFiles"
 """What can be opened as a model."""
 
 
-def load(source: ModelSource, weights: FilePath | None = None) -> Graph:
+def load(source: ModelSource, *, weights: FilePath | None = None) -> Graph:
     """The graph of a `.onnx` or `.qir` file, of ONNX as bytes or protobuf, or of `sample:NAME`.
 
     A Caffe net is its `.prototxt` with `weights`, its `.caffemodel`; wherever a model is asked for, the pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,15 +131,20 @@ def test_load(tmp_path: Path) -> None:
     weights.write_bytes(caffemodel(WEIGHTS))
     graph = qir.load(prototxt, weights=weights)
     assert str(qir.load((str(prototxt), str(weights)))) == str(graph)
-    for arguments, message in [
-        ((weights,), "holds weights only; give the .prototxt first"),
-        ((weights, prototxt), "go with the .prototxt"),
-        (((weights, prototxt),), "is not text; give the prototxt first"),
-        ((prototxt,), "give the caffemodel"),
-        ((prototxt, tmp_path / "none.caffemodel"), "does not exist"),
-        ((tmp_path / "none.prototxt", weights), "does not exist"),
-        ((prototxt, prototxt), "is not a caffemodel"),
-        (((prototxt, weights, weights),), "is a pair"),
-    ]:
+    bad: list[tuple[Any, Path | None, str]] = [
+        (weights, None, "holds weights only; give the .prototxt first"),
+        (weights, prototxt, "go with the .prototxt"),
+        ((weights, prototxt), None, "is not text; give the prototxt first"),
+        (prototxt, None, "give the caffemodel"),
+        (prototxt, tmp_path / "none.caffemodel", "does not exist"),
+        (tmp_path / "none.prototxt", weights, "does not exist"),
+        (prototxt, prototxt, "is not a caffemodel"),
+        ((prototxt, weights, weights), None, "is a pair"),
+        ((prototxt, weights), weights, "is a pair"),
+    ]
+    for source, beside, message in bad:
         with pytest.raises(ModelError, match=message):
-            qir.load(*arguments)  # type: ignore[arg-type]
+            qir.load(source, weights=beside)
+    weights.write_bytes(b"")
+    with pytest.raises(ModelError, match="is empty"):
+        qir.load((prototxt, weights))

@@ -8,7 +8,7 @@ from qir.frontends.caffe.blobs import Version
 from qir.frontends.caffe.caffemodel import Blob
 from qir.frontends.caffe.params import Params
 from qir.frontends.caffe.scope import LayerScope, Tensor
-from qir.frontends.caffe.shapes import Shape, number, numbers
+from qir.frontends.caffe.shapes import Shape, number, numbers, text_of
 from qir.ir.node import Value
 
 
@@ -99,7 +99,7 @@ def _operand(layer: LayerScope, params: Params, role: str) -> Tensor | Value:
         return layer.constant(_broadcast(blob, x, first, count), role)
     second = layer.bottoms[1]
     if second.shape != covered:
-        raise layer.error(f"has a second bottom of shape {list(second.shape)}, which must be {list(covered)}")
+        raise layer.error(f"has a second bottom of shape {text_of(second.shape)}, not {text_of(covered)}")
     behind = len(x.shape) - first - count
     if not behind:
         return second
