@@ -26,8 +26,9 @@ from benchmarks.assets import Feed, case_path, evaluation, session_runner
 from benchmarks.quantizers import quiet
 from benchmarks.tables import markdown
 
-STRATEGIES = ("BinarySearch", "Refine", "Greedy")
-TOOLS = (*STRATEGIES, "nncf")
+BY_MODEL = "/model"
+"""Behind the name of a strategy: layers are ranked by the model's outputs instead of their own."""
+TOOLS = ("BinarySearch", f"BinarySearch{BY_MODEL}", "Refine", f"Refine{BY_MODEL}", "Greedy", "nncf")
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ def qir_row(name: str, feeds: list[Feed], metric: Metric, folder: Path, tool: st
     start = time.perf_counter()
     model = case_path(name, case.model)
     result = qir.auto_quantize(
-        model, feeds, metric, output=folder / "m", strategy=tool, max_drop=case.max_drop
-    )
+        model, feeds, metric, output=folder / "m", max_drop=case.max_drop,
+        strategy=tool.removesuffix(BY_MODEL), sensitivity_mode="model" if BY_MODEL in tool else "layer",
+    )  # fmt: skip
     seconds = time.perf_counter() - start
     best = result.best
     assert best is not None
