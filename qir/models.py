@@ -1,10 +1,12 @@
-"""Opens and writes models by what they are: ONNX, IR text, a Caffe net, or the packaged sample."""
+"""Opens and writes models by what they are: ONNX, IR text, a PyTorch module, a Caffe net, or a sample."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from qir.frontends.caffe import read_caffe
 from qir.frontends.onnx import read_model, save_model
@@ -16,6 +18,9 @@ from qir.samples import PREFIX, sample_named
 
 if TYPE_CHECKING:
     import onnx
+    from torch import nn
+
+    from qir.frontends.torch import DynamicAxes, Example
 
 ONNX_SUFFIXES = (".onnx", ".pb")
 TEXT_SUFFIX = ".qir"
@@ -29,12 +34,43 @@ ModelSource: TypeAlias = "FilePath | bytes | onnx.ModelProto | CaffeFiles"
 """What can be opened as a model."""
 
 
-def load(source: ModelSource, *, weights: FilePath | None = None) -> Graph:
+def load(
+    source: ModelSource | nn.Module,
+    example_inputs: Example | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    dynamic_axes: DynamicAxes | None = None,
+    *,
+    weights: FilePath | None = None,
+) -> Graph:
     """The graph of a `.onnx` or `.qir` file, of ONNX as bytes or protobuf, or of `sample:NAME`.
 
+    A PyTorch module in evaluation mode comes with `example_inputs`: a tensor, a tuple of arguments, or a dict
+    of them by name; names and dynamic axes are as in torch.onnx.export. Its layers are named by module paths.
     A Caffe net is its `.prototxt` with `weights`, its `.caffemodel`; wherever a model is asked for, the pair
     (prototxt, caffemodel) will do. ModelError for everything else.
     """
+    if not _is_module(source):
+        if (example_inputs, input_names, output_names, dynamic_axes) != (None,) * 4:
+            raise ModelError("example inputs, names and dynamic axes go with a torch.nn.Module only")
+        return _read_files(source, weights)
+    if example_inputs is None or weights is not None:
+        raise ModelError(
+            f"{type(source).__name__} is a PyTorch module: qir.load(module, example_inputs) needs inputs to "
+            "trace it with, and nothing but names beside them"
+        )
+    from qir.frontends.torch import read_torch  # noqa: PLC0415  (torch is an extra)
+
+    return read_torch(source, example_inputs, input_names, output_names, dynamic_axes)
+
+
+def _is_module(source: object) -> TypeGuard[nn.Module]:
+    """True for a module of PyTorch, which is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.nn.Module)
+
+
+def _read_files(source: ModelSource, weights: FilePath | None) -> Graph:
     if isinstance(source, tuple):
         if len(source) != 2 or weights is not None:
             raise ModelError("a Caffe net is a pair: its prototxt and its caffemodel")
