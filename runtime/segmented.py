@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from qir.frontends.onnx import infer_types
 from qir.ir.clone import clone_graph
 from qir.ir.graph import Graph
 from qir.ir.node import Value
 from qir.ir.quants import is_quant, unquantized
+from qir.ir.types import TensorType
 from qir.ir.walk import walk_graphs, walk_nodes
 from qir.runtime.segments import SEGMENT_BYTES, split
 from qir.runtime.session import Feeds, Session, aligned_copy, check_feeds
@@ -24,6 +26,7 @@ class SegmentedSession:
     def __init__(self, graph: Graph, taps: Collection[Value], limit: int = SEGMENT_BYTES) -> None:
         """`taps` are values of `graph`; of a quant, the float value behind it. `limit` as for `split`."""
         copy, copies = _float_copy(graph)
+        _infer_shapes_anew(copy)
         tapped = {unquantized(value) for value in taps}
         self._inputs = tuple(value.name for value in graph.inputs)
         self._taps = {copies[value].name: value.name for value in tapped}
@@ -79,3 +82,14 @@ def _float_copy(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
                 reader.set_input(i, node.inputs[0])
             copy.erase(node)
     return copy, copies
+
+
+def _infer_shapes_anew(graph: Graph) -> None:
+    """Give what nodes make the shapes that follow from inputs and constants, whatever the model declares.
+
+    ONNX Runtime overlooks a wrong declaration within a graph, but not where a segment reads the value.
+    """
+    for value in (v for node in walk_nodes(graph) for v in node.outputs if v is not None):
+        if isinstance(value.type, TensorType):
+            value.type = TensorType(value.type.dtype)
+    infer_types(graph)

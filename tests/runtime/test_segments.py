@@ -97,6 +97,17 @@ def test_segments_compute_what_the_graph_computes(limit: int) -> None:
         np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(7, 4, 6, 6), ("N", 4, 7, 6), ("N", 4, 6), ("N",)])
+def test_wrongly_declared_shapes_do_not_matter(shape: tuple[Dim, ...]) -> None:
+    graph, x = conv_net(), images(1)
+    expected = SegmentedSession(graph, [graph.value("r")], 1).run({"x": x})
+    for name in ("c1", "r", "c2"):
+        graph.value(name).type = tensor(DType.F32, shape)
+    found = SegmentedSession(graph, [graph.value("r")], 1).run({"x": x})
+    np.testing.assert_array_equal(found["logits"], expected["logits"])
+    assert graph.value("r").tensor.shape == shape
+
+
 def test_quants_are_bypassed_also_where_they_are_returned() -> None:
     graph, x = conv_net(), images(1)
     kind = graph.value("r").tensor.with_quant(QuantSpec(DType.I8))
