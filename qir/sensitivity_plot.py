@@ -78,6 +78,8 @@ def _draw(figure: Figure, report: SensitivityReport) -> None:
 
 
 def _draw_scores(axes: Axes, report: SensitivityReport) -> None:
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter  # noqa: PLC0415 - as above
+
     scale = _SCALES.get(report.metric.name, _Scale(report.metric.name, logarithmic=False))
     lengths = [scale.length(layer.score) for layer in report.layers]
     finite = [length for length in lengths if math.isfinite(length)]
@@ -87,6 +89,9 @@ def _draw_scores(axes: Axes, report: SensitivityReport) -> None:
         low, high = min(positive) / 2, max(positive)
         axes.set_xscale("log")
         axes.set_xlim(low, high * (high / low) ** _ROOM)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+        axes.xaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         low, high = min([0.0, *finite]), max([0.0, *finite])
         axes.set_xlim(low, high + _ROOM * (high - low) or 1.0)
