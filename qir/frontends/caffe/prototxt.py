@@ -16,7 +16,8 @@ from qir.frontends.caffe.schema import message_class
 from qir.ir.errors import ModelError, did_you_mean
 
 _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|[A-Za-z_]\w*|\n""")
-_NO_FIELD = re.compile(r'Message type "qir\.caffe\.(\w+)" has no field named "(\w+)"')
+_NO_FIELD = re.compile(r'(\w+) has no field named "(\w+)"')
+_OUR_NAME = re.compile(r'Message type "qir\.caffe\.(\w+)"')
 _PLACE = re.compile(r"^\d+:\d+ ?:? ?")
 
 
@@ -72,7 +73,7 @@ def parse_net(text: str, file: str) -> Net:
 
 
 def _parse_error(error: text_format.ParseError, text: str, file: str) -> ModelError:
-    message = _PLACE.sub("", str(error))
+    message = _OUR_NAME.sub(r"\1", _PLACE.sub("", str(error)))
     line, column = error.GetLine(), error.GetColumn()
     place = file if line is None else f"{file}:{line}:{column}"
     unknown = _NO_FIELD.search(message)

@@ -42,6 +42,8 @@ def prelu(layer: LayerScope) -> None:
     """x for x > 0, else slope * x; one slope for each channel, or one for all."""
     x, top = layer.one()
     shared = layer.params("prelu_param").flag("channel_shared")
+    if not shared and len(x.shape) < 2:
+        raise layer.error("has a bottom without channels")
     channels = 1 if shared else number(x.shape[1])
     slope = layer.blob(0, (channels,), "slope")
     slope = slope.reshape(channels, *[1] * (len(x.shape) - 2)) if not shared else slope
@@ -106,8 +108,9 @@ def copy(layer: LayerScope) -> None:
         layer.add("Identity", [x], x.shape, part=str(i) if i else "", top=top)
 
 
-def silence(_layer: LayerScope) -> None:
+def silence(layer: LayerScope) -> None:
     """Reads blobs so that they are no results; makes nothing."""
+    layer.check_counts(1, -1, tops=0)
 
 
 def _unary(layer: LayerScope, op: str, attributes: dict[str, Attribute] | None = None) -> None:

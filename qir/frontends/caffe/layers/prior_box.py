@@ -53,6 +53,8 @@ def _box_sizes(layer: LayerScope, params: Params) -> list[tuple[float, float]]:
         raise layer.error(f"has {len(smallest)} min_size but {len(largest)} max_size")
     if any(b <= a for a, b in zip(smallest, largest, strict=False)):
         raise layer.error("has a max_size that is not above its min_size")
+    if min(params.reals("aspect_ratio"), default=1.0) <= 0:
+        raise layer.error("has an aspect_ratio that is not positive")
     found: list[tuple[float, float]] = []
     for i, size in enumerate(smallest):
         found.append((size, size))
