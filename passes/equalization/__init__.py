@@ -1,0 +1,1 @@
+"""Parts of equalize-layers and equalize-inputs: what a factor per channel can be moved through and into."""
