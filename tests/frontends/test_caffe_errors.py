@@ -109,12 +109,10 @@ def test_weights_that_do_not_fit_the_prototxt() -> None:
 
 
 def test_every_truncation_of_a_caffemodel_is_an_error() -> None:
-    text, whole = one("Convolution", CONV), caffemodel(WEIGHTS)
-    parsed = parse_net(text, "net.prototxt")
-    assert parsed.layers
-    for size in range(0, len(whole) - 5, 37):
-        with pytest.raises(ModelError, match="caffemodel"):
-            parse_weights(whole[:size], "the caffemodel")
+    whole = caffemodel(WEIGHTS)
+    for size in range(len(whole)):
+        with pytest.raises(ModelError, match="is not a caffemodel"):
+            parse_weights(whole[:size])
 
 
 def test_files_that_are_no_caffemodel() -> None:
