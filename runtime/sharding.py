@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
@@ -196,7 +196,7 @@ def _first(shards: Shards, pending: deque[_Pending], taps: bytes) -> Answer:
             answer = first.future.result()
         except Exception as error:
             if not shards.is_lost(error):
-                raise _explained(error, first.job) from error
+                _raise_explained(error, first.job)
             shards.recover(error, first.job.where)
             for entry in pending:
                 lost = entry.future.exception() if entry.future.done() else None
@@ -210,8 +210,10 @@ def _first(shards: Shards, pending: deque[_Pending], taps: bytes) -> Answer:
         first.future = _submitted(shards, first.job)
 
 
-def _explained(error: Exception, job: Job) -> Exception:
-    """An error of a worker, as itself unless its cure is elsewhere."""
+def _raise_explained(error: Exception, job: Job) -> NoReturn:
+    """Raise an error of a worker, as itself unless its cure is elsewhere."""
     if isinstance(error, ImportError):
-        return CalibrationError(f"{job.where}: a worker cannot import qir ({error}); install it there too")
-    return error
+        raise CalibrationError(
+            f"{job.where}: a worker cannot import qir ({error}); install it there too"
+        ) from error
+    raise error

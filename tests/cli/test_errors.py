@@ -83,6 +83,13 @@ def test_an_interrupt_that_comes_out_as_another_error_is_one(tmp_path: Path) -> 
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
 
+def test_an_error_that_causes_itself_ends_too(tmp_path: Path) -> None:
+    code = "error = KeyError('round and round')\n    raise error from error"
+    result = CliRunner().invoke(main, arguments(tmp_path, code))
+    assert result.exit_code == 1
+    assert "round and round" in result.stderr
+
+
 def test_data_that_exit_are_an_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, arguments(tmp_path, "sys.exit(5)"))
     assert result.exit_code == 1
