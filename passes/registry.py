@@ -11,6 +11,7 @@ from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.eliminate_dead import EliminateDead
 from qir.passes.eliminate_identity import EliminateIdentity
+from qir.passes.equalize_inputs import EqualizeInputs
 from qir.passes.equalize_layers import EqualizeLayers
 from qir.passes.fold_constants import FoldConstants
 from qir.passes.fuse_bn import FuseBn
@@ -33,6 +34,7 @@ _CLASSES: tuple[type[Pass], ...] = (
     EliminateDead,
     ImportQdq,
     EqualizeLayers,
+    EqualizeInputs,
     BalanceChannels,
     InsertQuant,
     QuantizeWeights,

@@ -24,11 +24,12 @@ def balance_factors(activation: F32, weight: F32, strength: float) -> F32:
     factors = np.ones_like(activation)
     share = np.float32(strength)
     factors[both] = _power(activation[both], share) / _power(weight[both], one - share)
-    if both.any():
-        largest_weight = (weight[both] * factors[both]).max()
-        largest_input = (activation[both] / factors[both]).max()
-        factors[kept & ~moved] = largest_weight / weight[kept & ~moved]
-        factors[moved & ~kept] = activation[moved & ~kept] / largest_input
+    with np.errstate(over="ignore"):  # what overflows is clipped below
+        largest_weight = (weight[both] * factors[both]).max(initial=0)
+        largest_input = (activation[both] / factors[both]).max(initial=0)
+        if both.any():
+            factors[kept & ~moved] = largest_weight / weight[kept & ~moved]
+            factors[moved & ~kept] = activation[moved & ~kept] / largest_input
     limit = np.float32(FLT_EPSILON)
     return np.clip(factors, limit, one / limit)
 

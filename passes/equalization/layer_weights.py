@@ -35,6 +35,8 @@ class LayerWeights:
         self.node = node
         self.axis = 1 - weights.ndim if node.op in ("Conv", "ConvTranspose") else -1
         self._weights = weights
+        bias = node.input(2)  # Gemm's has any shape that broadcasts over [rows, outputs]
+        self._bias = None if bias is None or bias.constant is None else bias.constant.array
         blocks = self._blocks(weights)
         self._ranges: F64 = np.abs(blocks).max(axis=3, initial=0).astype(np.float64)
         self.outputs = blocks.shape[0] * blocks.shape[1]
@@ -69,7 +71,8 @@ class LayerWeights:
             blocks *= self._out.reshape(groups, rows, 1, 1)
             blocks *= self._into.reshape(groups, 1, columns, 1)
             weights = self._unblocked(blocks).astype(self._weights.dtype)
-            bias = self._bias()
+            bias = None if self._bias is None else self._bias.astype(np.float64) * self._out
+            bias = None if bias is None else bias.astype(self._weights.dtype)
         if not np.isfinite(weights).all() or (bias is not None and not np.isfinite(bias).all()):
             raise PassError(f"the weights of {self.node.op} '{self.node.name}' times the factors overflow")
 
@@ -80,20 +83,11 @@ class LayerWeights:
 
         return write
 
-    def _bias(self) -> npt.NDArray[Any] | None:
-        value = self.node.input(2)
-        if value is None or value.constant is None:
-            return None
-        held = value.constant.array  # Gemm's has any shape that broadcasts over [rows, outputs]
-        scaled: npt.NDArray[Any] = (held.astype(np.float64) * self._out).astype(held.dtype)
-        return scaled
-
     def _blocks(self, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """As [groups, outputs of a group, inputs of a group, rest]."""
         groups = _groups(self.node)
-        if self.node.op == "Conv" or self._is_transposed:
-            return weights.reshape(groups, weights.shape[0] // groups, weights.shape[1], -1)
-        return weights.reshape(groups, weights.shape[0] // groups, weights.shape[1], -1).swapaxes(1, 2)
+        blocks: npt.NDArray[Any] = weights.reshape(groups, weights.shape[0] // groups, weights.shape[1], -1)
+        return blocks if self.node.op == "Conv" or self._is_transposed else blocks.swapaxes(1, 2)
 
     def _unblocked(self, blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
         plain = self.node.op == "Conv" or self._is_transposed
