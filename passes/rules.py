@@ -9,6 +9,8 @@ from typing import Literal
 from qir.ir.node import Node
 from qir.ir.types import QuantSpec
 
+KEEP_FLOAT = "qir.keep_float"
+"""Metadata key of a node that no target may quantize: the reason, from whoever has made the graph."""
 Role = Literal["activation", "weight", "bias"]
 Refusal = Callable[[Node], str | None]
 """Why a node cannot have something (a sentence), or None when it can."""

@@ -73,12 +73,28 @@ class Vol(nn.Module):
         return self.fc(F.relu(self.c1(x)).mean(2))
 
 
+class Variant(nn.Module):
+    """The net of the variants: two layers that read one tensor, groups, a Linear in three dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c1, self.c2 = nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(4, 8, 1)
+        self.gdc = nn.ConvTranspose2d(8, 6, 2, stride=2, groups=2)
+        self.gc = nn.Conv2d(6, 6, 3, groups=3, bias=False)
+        self.l3, self.l4 = nn.Linear(6, 5), nn.Linear(5, 3, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.gc(self.gdc(F.relu(self.c1(x) + self.c2(x))))
+        return self.l4(F.relu(self.l3(x.flatten(2).transpose(1, 2))))
+
+
+VARIANTS = ("default_sym", "hfmg", "fp16", "int4", "dmq")
 NETS = {"cnn_bn": CnnBn, "resid": Resid, "decon": Decon, "mlp": Mlp, "vol": Vol}
 
 
 def net(name: str) -> nn.Module:
     """A golden net with its weights, in evaluation mode."""
-    module = NETS[name]()
+    module = Variant() if name in VARIANTS else NETS[name]()
     held = {t.name: torch.tensor(numpy_helper.to_array(t)) for t in _initializers(name)}
     missing, surplus = module.load_state_dict(held, strict=False)
     assert not surplus

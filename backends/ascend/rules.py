@@ -10,12 +10,13 @@ models are quantized alike. The restrictions are AMCT's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from qir.ir.dtypes import DType
 from qir.ir.node import Node, Value
 from qir.ir.quants import unquantized
 from qir.ir.types import QuantSpec
-from qir.passes.rules import OperandRule, OpRule, TargetRules
+from qir.passes.rules import KEEP_FLOAT, OperandRule, OpRule, Refusal, TargetRules
 
 _FLOATS = (DType.F32, DType.F16)
 _WEIGHT_BITS = (4, 6, 7, 8)
@@ -102,6 +103,10 @@ def _weight_shape(value: Value | None) -> tuple[int, ...]:
 
 def _rank(value: Value | None) -> int:
     return len(_weight_shape(value))
+
+
+def _refuse(of_op: Refusal, node: Node) -> str | None:
+    return node.metadata.get(KEEP_FLOAT) or of_op(node)
 
 
 def _refuse_conv(node: Node) -> str | None:
@@ -261,11 +266,13 @@ RULES = TargetRules(
     ops={
         rule.op: rule
         for rule in (
-            OpRule("Conv", _THREE, _refuse_conv, _int16_conv, _weight_bits),
-            OpRule("ConvTranspose", _THREE, _refuse_conv_transpose, _int16_conv, _weight_bits),
-            OpRule("Gemm", _THREE, _refuse_gemm, _int16_gemm, _weight_bits),
-            OpRule("MatMul", _MATMUL, _refuse_matmul, refuse_weight_bits=_weight_bits),
-            OpRule("AveragePool", (_operand("activation", 0),), _refuse_average_pool),
+            OpRule("Conv", _THREE, partial(_refuse, _refuse_conv), _int16_conv, _weight_bits),
+            OpRule(
+                "ConvTranspose", _THREE, partial(_refuse, _refuse_conv_transpose), _int16_conv, _weight_bits
+            ),
+            OpRule("Gemm", _THREE, partial(_refuse, _refuse_gemm), _int16_gemm, _weight_bits),
+            OpRule("MatMul", _MATMUL, partial(_refuse, _refuse_matmul), refuse_weight_bits=_weight_bits),
+            OpRule("AveragePool", (_operand("activation", 0),), partial(_refuse, _refuse_average_pool)),
         )
     },
     notes={

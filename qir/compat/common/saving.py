@@ -82,17 +82,18 @@ def _restore_factors(graph: Graph) -> None:
             graph.erase(factor)
 
 
-def write_models(graph: Graph, save_path: str) -> None:
+def write_models(graph: Graph, save_path: str, *, mapped: bool = True) -> None:
     """Write `<save_path>_fake_quant_model.onnx`, `…_deploy_model.onnx` and `…_quant.json`, all or none.
 
-    Folders are made. A QirError says what cannot be written.
+    Folders are made. Without `mapped` there is no `…_quant.json`. A QirError says what cannot be written.
     """
 
     def make(prefix: str) -> Sequence[Path]:
         made = write_inspected_files(graph, prefix, "ascend", None, [])
         for finding in made.findings:
             _log.warning("%s", finding)
-        return [path for path in made.paths if path != made.paths.record]  # the record was given
+        left_out = {made.paths.record} if mapped else {made.paths.record, made.paths.quant_info}
+        return [path for path in made.paths if path not in left_out]  # the record was given
 
     _place(save_path, make)
 

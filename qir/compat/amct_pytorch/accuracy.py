@@ -1,0 +1,107 @@
+"""amct_pytorch.accuracy_based_auto_calibration (specification A.3, A.7): the evaluator gets modules."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from qir.compat.amct_pytorch.calibrating import watching_module
+from qir.compat.amct_pytorch.exporting import exported
+from qir.compat.amct_pytorch.modules import fake_quant_module
+from qir.compat.common.accuracy_search import AccuracyJob, search_accuracy
+from qir.compat.common.arguments import check_type
+from qir.compat.common.auto_calibration import (
+    AutoCalibrationEvaluatorBase,
+    AutoCalibrationStrategyBase,
+    SensitivityBase,
+    sensitivity_of,
+)
+from qir.compat.common.errors import CompatRuntimeError, amct_errors
+from qir.compat.common.outputs import check_distinct
+from qir.frontends.torch import DynamicAxes, Example
+from qir.ir.graph import Graph
+from qir.models import load, save
+from qir.search.evaluators import Evaluator
+from qir.search.strategies import strategy_named
+from qir.search.strategies.base import MetricEval
+
+
+def accuracy_based_auto_calibration(
+    model: nn.Module,
+    model_evaluator: AutoCalibrationEvaluatorBase,
+    config_file: str,
+    record_file: str,
+    save_dir: str,
+    input_data: Example,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    dynamic_axes: DynamicAxes | None = None,
+    strategy: str | AutoCalibrationStrategyBase = "BinarySearch",
+    sensitivity: str | SensitivityBase = "CosineSimilarity",
+) -> None:
+    """Find the layers that must stay in float, and write the quantized model that satisfies the evaluator.
+
+    The evaluator's callbacks get modules: copies of `model`, one to run on calibration data (once), others to
+    measure, of which the quantized ones compute as the fake-quant ONNX models do. The rest is as in
+    amct_onnx, errors too.
+    """
+    for name, given in (("config_file", config_file), ("record_file", record_file), ("save_dir", save_dir)):
+        check_type(name, given, str)
+    check_type("model", model, nn.Module)
+    if not isinstance(model_evaluator, AutoCalibrationEvaluatorBase):
+        raise CompatRuntimeError(
+            "the model evaluator is not inherited from base class AutoCalibrationEvaluatorBase: "
+            f"it is a {type(model_evaluator).__name__}"
+        )
+    with amct_errors(), tempfile.TemporaryDirectory(prefix="qir-amct-") as folder:
+        check_distinct(config_file, record_file)
+        graph = exported(model, input_data, input_names, output_names, dynamic_axes)
+        original = Path(folder, "original_model.onnx")
+        save(graph, original)
+        search_accuracy(
+            AccuracyJob(
+                str(original),
+                ModuleEvaluator(model_evaluator, model, graph, str(original)),
+                config_file,
+                record_file,
+                save_dir,
+                strategy_named(strategy),
+                sensitivity_of(sensitivity),
+            )
+        )
+
+
+class ModuleEvaluator(Evaluator):
+    """The user's evaluator of modules, for a search that has files."""
+
+    def __init__(
+        self, evaluator: AutoCalibrationEvaluatorBase, model: nn.Module, graph: Graph, original: str
+    ) -> None:
+        self._evaluator, self._model, self._graph, self._original = evaluator, model, graph, original
+
+    def calibration(self, model_file: str) -> object:
+        """Let the user run the calibration module of a calibration graph."""
+        made = watching_module(self._model, self._graph, load(model_file))
+        return self._evaluator.calibration(made)
+
+    def evaluate(self, model_file: str) -> object:
+        """The user's metric of the module that computes as the model in the file."""
+        if model_file == self._original:
+            return self._evaluator.evaluate(copy.deepcopy(self._model))
+        return self._evaluator.evaluate(fake_quant_module(self._model, self._graph, load(model_file)))
+
+    def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
+        """The user's verdict."""
+        return self._evaluator.metric_eval(original_metric, new_metric)
+
+    def modules(self) -> frozenset[str]:
+        """Those of the user's evaluator."""
+        return self._evaluator.modules()
+
+    def fingerprint(self) -> str:
+        """That of the user's evaluator."""
+        return self._evaluator.fingerprint()
