@@ -9,6 +9,7 @@ from qir.ir.errors import ConfigError, did_you_mean
 from qir.passes.balance_channels import BalanceChannels
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
+from qir.passes.correct_bias import CorrectBias
 from qir.passes.eliminate_dead import EliminateDead
 from qir.passes.eliminate_identity import EliminateIdentity
 from qir.passes.equalize_inputs import EqualizeInputs
@@ -39,6 +40,7 @@ _CLASSES: tuple[type[Pass], ...] = (
     InsertQuant,
     QuantizeWeights,
     Calibrate,
+    CorrectBias,
     QuantizeBias,
     Sensitivity,
 )

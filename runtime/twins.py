@@ -17,8 +17,8 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Attribute, Node, Value
-from qir.ir.quants import bias_add, is_quant, quantized_layers, unquantized
-from qir.ir.types import UNKNOWN, QuantParams, TensorType, Type
+from qir.ir.quants import bias_add, is_quant, quant_of, quantized_layers, unquantized
+from qir.ir.types import UNKNOWN, QuantParams, QuantSpec, TensorType, Type
 from qir.runtime.weights import fake_quantize
 
 DOMAIN = "com.microsoft"
@@ -50,6 +50,30 @@ def with_twins(graph: Graph) -> tuple[Graph, tuple[Twin, ...]]:
     return copy, twins
 
 
+def without_quants(graph: Graph, *, rounded: bool) -> Graph:
+    """A copy whose nodes read what quants give (`rounded`), or the float values behind them.
+
+    Biases that are still open are read in float; PassError for another open quant.
+    """
+    copy = graph.clone()
+    if rounded:
+        copy.opsets.setdefault(DOMAIN, 1)
+    builder = _Builder(copy)
+    for i, output in enumerate(copy.outputs):
+        copy.set_output(i, unquantized(output))
+    for node in copy.nodes:
+        for i, value in enumerate(() if is_quant(node) else node.inputs):
+            quant = quant_of(value)
+            if value is not None and quant is not None:
+                is_open_bias = isinstance(quant, QuantSpec) and quant.qtype is DType.I32
+                plain = is_open_bias or not rounded
+                node.set_input(i, unquantized(value) if plain else builder.rounded(value, node))
+    for node in reversed(copy.nodes):
+        if is_quant(node) and not node.output.is_read:
+            copy.erase(node)
+    return copy
+
+
 class _Builder:
     """Adds twins to one graph; operands that several twins share are made once."""
 
@@ -70,7 +94,7 @@ class _Builder:
         return Twin(layer.name, layer.op, (add or layer).output.name, result.name)
 
     def _copy(self, node: Node, replaced: dict[Value, Value]) -> Value:
-        inputs = [None if v is None else replaced.get(v) or self._operand(v, node) for v in node.inputs]
+        inputs = [None if v is None else replaced.get(v) or self.rounded(v, node) for v in node.inputs]
         name = self._graph.unique_node_name(f"{node.name}.twin")
         made = self._graph.add(
             node.op,
@@ -84,7 +108,7 @@ class _Builder:
         )
         return made.output
 
-    def _operand(self, value: Value, reader: Node) -> Value:
+    def rounded(self, value: Value, reader: Node) -> Value:
         """What a twin reads for an operand: a quant's rounded value, any other as it is."""
         quant = value.producer
         if quant is None or not is_quant(quant):
