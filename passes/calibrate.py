@@ -117,7 +117,7 @@ def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str 
             )
         return f"{failure} Its input '{source.name}' {unusable}"
     try:
-        params = options.method.close(statistics, spec)
+        params = _params(options.method, statistics, spec)
     except CalibrationError as error:
         raise CalibrationError(f"tensor '{source.name}' (quantized as '{node.name}'): {error}") from error
     low, high = statistics.minimum, statistics.maximum
@@ -130,6 +130,24 @@ def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str 
         for layer, _ in node.output.uses:
             layer.metadata[CONSTANT_INPUT] = f"its input '{source.name}' was {low:.9g} in every sample"
     return None
+
+
+def _params(method: CalibrationMethod, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
+    """What a method chooses; CalibrationError where one of the user's own fails or answers something else."""
+    if type(method).__module__.startswith("qir."):
+        return method.close(statistics, spec)
+    where = f"close() of calibration method '{METHODS.name_of(method)}'"
+    try:
+        params: object = method.close(statistics, spec)
+    except CalibrationError:
+        raise
+    except Exception as error:
+        raise CalibrationError(f"{where} raised {type(error).__name__}: {error}") from error
+    if not isinstance(params, QuantParams) or params.spec != spec:
+        raise CalibrationError(
+            f"{where} must return QuantParams of the spec that it was given, not {params!r}"
+        )
+    return params
 
 
 def _source(node: Node) -> Value:

@@ -108,3 +108,26 @@ def test_a_plugin_must_be_a_python_file(tmp_path: Path) -> None:
 def test_help_names_all_methods_of_qir() -> None:
     own = {name for name, kind in METHODS.items() if kind.__module__.startswith("qir.runtime.calibration")}
     assert set(quantize.METHODS) == own
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("five", "return 5", "must return QuantParams of the spec that it was given, not 5"),
+        ("raises", "return {}['scale']", "raised KeyError: 'scale'"),
+    ],
+)
+def test_a_method_that_fails_is_named_with_its_tensor(
+    name: str, body: str, said: str, tmp_path: Path
+) -> None:
+    text = PLUGIN.format(name=name)
+    plugin = written(tmp_path / f"{name}.py", text[: text.index("return params")] + body + "\n")
+    graph = written(tmp_path / "net.qir", GRAPH)
+    data = written(
+        tmp_path / "data.py", "import numpy as np\ndef feeds():\n    yield {'x': np.float32([-2, 4])}\n"
+    )
+    result = run(
+        opt.main, graph, "--plugin", plugin, "-p", f"calibrate{{method={name}}}", "--data", f"{data}:feeds"
+    )
+    assert result.exit_code == 1
+    assert f"tensor 'x' (quantized as 'x.q'): close() of calibration method '{name}' {said}" in result.stderr

@@ -122,6 +122,11 @@ def weight(**entries: object) -> dict[str, object]:
         (weight(num_bits=5), ValueError, "num_bits must be one of 4, 6, 7, 8, not 5"),
         (weight(wts_algo="arq"), ValueError, "wts_algo must be 'arq_quantize' or"),
         (
+            {"pool": {"weight_quant_params": {"channel_wise": True}}},
+            ValueError,
+            "The channel_wise must be False for layer type AveragePool",
+        ),
+        (
             {"fc": {"weight_quant_params": {"channel_wise": True}}},
             ValueError,
             "The channel_wise must be False for layer type Gemm",

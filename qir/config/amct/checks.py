@@ -39,7 +39,7 @@ def check_layer_names(names: Iterable[str], model: Model) -> None:
 def check_layer(layer: Layer, wanted: AmctLayer) -> None:
     """Whether the layer has such a form; AMCT checks layers that are not enabled as well."""
     check_activation(layer, wanted.activation)
-    if wanted.weight.channel_wise and layer.has_weight and not layer.per_channel:
+    if wanted.weight.channel_wise and not layer.per_channel:
         raise AmctValueError(f"The channel_wise must be False for layer type {layer.op}: layer {layer.name}")
     if wanted.dmq_balancer_param is not None and not layer.has_weight:
         raise AmctValueError(
