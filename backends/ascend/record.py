@@ -18,9 +18,8 @@ from qir.backends.layers import QuantizedLayer, read_layers, read_tensors
 from qir.ir.graph import Graph
 from qir.ir.quants import is_restored
 from qir.ir.types import QuantParams
+from qir.passes.balancing.scaling import BALANCE_FACTOR
 
-BALANCE_FACTOR = "qir.balance_factor"
-"""Metadata key of a layer whose input is divided by one factor per channel: these, a JSON list."""
 SKIP_FUSION = "qir.skip_fusion"
 """Metadata key of a layer that a record kept from absorbing a BatchNormalization; its value is `true`."""
 

@@ -21,7 +21,7 @@ from qir.ir.node import Node
 from qir.passes.constants import write_operand
 
 BALANCE_FACTOR = "qir.balance_factor"
-"""Metadata key of a balanced layer: its factors, a list of numbers."""
+"""Metadata key of a layer whose input is divided by one factor per channel: these, a JSON list."""
 FIELD = "tensor_balance_factor"
 """What AMCT's records call the factors, and its graphs the nodes that hold them."""
 F32 = npt.NDArray[np.float32]
