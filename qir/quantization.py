@@ -12,8 +12,11 @@ from qir.backends.fake_quant import check_form, lower
 from qir.backends.files import Paths, check_prefix, output_paths
 from qir.backends.inspection import PROOF_SAMPLES, write_inspected_files
 from qir.backends.targets import Target, target_named
-from qir.config.open import ConfigSource
-from qir.config.run import run_configured
+from qir.config.open import ConfigSource, as_levels
+from qir.config.outline import node_names
+from qir.config.resolved_file import path_beside, write_resolved
+from qir.config.run import Configured, quantize_configured
+from qir.config.table import Row
 from qir.frontends.onnx import infer_types, unknown_ops
 from qir.ir.cost import macs
 from qir.ir.errors import ConfigError, PassError
@@ -52,11 +55,17 @@ FAR = 10.0
 
 @dataclass(frozen=True)
 class Quantized:
-    """The closed graph, the files written (None without `output`), and the report."""
+    """The closed graph, the files written (None without `output`), and the report.
+
+    With a configuration, `resolved` is the table of what each operand was to have and has; that of a
+    quant_config is written to `resolved_path` too.
+    """
 
     graph: Graph
     paths: Paths | None
     report: Report
+    resolved: tuple[Row, ...] = ()
+    resolved_path: Path | None = None
 
 
 def quantize(
@@ -80,11 +89,11 @@ def quantize(
     `model` is whatever `load` takes, or a graph; both are left as they are. `data` is whatever
     `open_data` takes. `pipeline` is the name of one of the target's pipelines or a pipeline text; `method`
     and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `config` refines the
-    pipeline layer by layer: the path of AMCT's `config.json` or `.cfg`, the entries of a `config.json`, or a
-    QuantConfig. `form` is that of the fake-quant graph, "ascend" or "qdq". `batch_size` is accepted for
-    scripts that pass one: samples are run one by one, so it changes no bit of the result. On the first
-    `proof_samples` the written deploy graph must give the integers of the fake-quant graph in every layer, as
-    the report says (0: no proof).
+    pipeline layer by layer: the path of a quant_config (JSON) or of AMCT's `config.json` or `.cfg`, the
+    entries of one of these JSON files, or a QuantConfig. `form` is that of the fake-quant graph, "ascend" or
+    "qdq". `batch_size` is accepted for scripts that pass one: samples are run one by one, so it changes no
+    bit of the result. On the first `proof_samples` the written deploy graph must give the integers of the
+    fake-quant graph in every layer, as the report says (0: no proof).
 
     `statistics` are what `calibrate` returned, or a file of them: scales come from these, and data are only
     compared and proven on. Without data neither is done, and the report has a note that says so.
@@ -114,14 +123,19 @@ def quantize(
         raise ConfigError(
             "no data to calibrate with; give data, or statistics that `qir calibrate` has taken"
         )
+    levels = None if config is None else as_levels(config, node_names(original))
+    resolved_path = None if levels is None or output is None else path_beside(output, config)
     if config is None:
-        graph = original.clone()
-        PassManager(passes).run(graph, context)
+        made = Configured(original.clone(), ())
+        PassManager(passes).run(made.graph, context)
     else:
-        graph = run_configured(original, config, chosen, passes, context)
-    _check_any_quantized(graph, chosen.rules)
+        made = quantize_configured(original, config, chosen, passes, context)
+    _check_any_quantized(made.graph, chosen.rules)
     files = _Files(output, form, proof_samples, _float_bytes(original))
-    return _finish(original, original is not model, graph, context, files)
+    done = _finish(original, original is not model, made.graph, context, files)
+    if resolved_path is not None:
+        write_resolved(levels, made.rows, resolved_path)
+    return replace(done, resolved=made.rows, resolved_path=resolved_path)
 
 
 def _opened(statistics: Statistics | str | os.PathLike[str] | None) -> Statistics | None:

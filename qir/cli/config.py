@@ -24,6 +24,10 @@ from qir.cli.settings import SETTINGS, debug_option
 @click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
 @click.option("--pipeline", default="default", show_default=True, help="The pipeline that it will refine.")
 @click.option("--as-pipeline", is_flag=True, help="Print the passes that it means instead of the file.")
+@click.option(
+    "--quant-config", metavar="FILE.json",
+    help="A quant_config: print what each operand gets by it; -o writes that as JSON.",
+)  # fmt: skip
 @debug_option
 def config(
     model: ModelPath,
@@ -35,6 +39,7 @@ def config(
     target: str,
     pipeline: str,
     as_pipeline: bool,
+    quant_config: str | None,
     debug: bool,
 ) -> None:
     """Write a configuration of every layer of MODEL that can be quantized, in the form of AMCT's config.json.
@@ -44,6 +49,14 @@ def config(
       qir quantize model.onnx --data calibration.npz --config config.json -o out/model
     """
     with report_errors(debug):
-        from qir.cli.config_job import ConfigJob, run_job  # noqa: PLC0415
+        from qir.cli.config_job import ConfigJob, ResolveJob, resolve_job, run_job  # noqa: PLC0415
 
+        if quant_config is not None:
+            if skip or cfg is not None or symmetric or batch_num != 1:
+                raise click.UsageError(
+                    "--quant-config says itself what is quantized: leave out --skip, --batch-num, --cfg and "
+                    "--symmetric"
+                )
+            resolve_job(ResolveJob(model, quant_config, output, target, pipeline, as_pipeline))
+            return
         run_job(ConfigJob(model, output, skip, batch_num, cfg, symmetric, target, pipeline, as_pipeline))

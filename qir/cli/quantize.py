@@ -44,6 +44,12 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
 )  # fmt: skip
 @click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
 @click.option("--config", metavar="FILE", help="AMCT's config.json or simplified .cfg, see `qir config`.")
+@click.option(
+    "--quant-config", metavar="FILE.json", help="Precisions by model, op type, subgraph and node, as JSON."
+)
+@click.option(
+    "--show-config", is_flag=True, help="Print what each operand was to have by the configuration, and has."
+)
 @form_option
 @click.option(
     "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
@@ -62,6 +68,8 @@ def quantize(
     method: str,
     skip: tuple[str, ...],
     config: str | None,
+    quant_config: str | None,
+    show_config: bool,
     form: str,
     proof_samples: int,
     quiet: bool,
@@ -78,6 +86,7 @@ def quantize(
         from qir.cli.quantize_job import QuantizeJob, run_job  # noqa: PLC0415
 
         job = QuantizeJob(
-            model, data, stats, output, target, pipeline, method, skip, config, form, proof_samples, quiet
-        )
+            model, data, stats, output, target, pipeline, method, skip, config, quant_config, show_config,
+            form, proof_samples, quiet,
+        )  # fmt: skip
         run_job(job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import click
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -12,11 +13,13 @@ from rich.table import Table
 
 from qir.backends.fake_quant import lower
 from qir.cli.check_job import LISTED, finding_lines
+from qir.cli.config_table import chosen_config, print_rows
 from qir.cli.inputs import data_source, sample_of
 from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
+from qir.config.resolved_file import path_beside
 from qir.ir.graph import Graph
 from qir.models import load
 from qir.quantization import Quantized, quantize
@@ -38,6 +41,8 @@ class QuantizeJob:
     method: str
     skip: tuple[str, ...]
     config: str | None
+    quant_config: str | None
+    show_config: bool
     form: str
     proof_samples: int
     quiet: bool
@@ -45,6 +50,11 @@ class QuantizeJob:
 
 def run_job(job: QuantizeJob) -> None:
     """Quantize, then print tables to stdout (nothing with `quiet`)."""
+    config = chosen_config(job.config, job.quant_config)
+    if job.quant_config is not None:
+        path_beside(job.output, job.quant_config)
+    if job.show_config and config is None:
+        raise click.UsageError("--show-config needs --quant-config or --config")
     sample = sample_of(job.model)
     data = job.data if job.stats is not None and sample is None else data_source(job.model, job.data)
     with RichProgress(quiet=job.quiet) as progress:
@@ -57,7 +67,7 @@ def run_job(job: QuantizeJob) -> None:
             pipeline=job.pipeline,
             method=job.method,
             skip=job.skip,
-            config=job.config,
+            config=config,
             form=job.form,
             proof_samples=job.proof_samples,
             progress=progress,
@@ -65,6 +75,8 @@ def run_job(job: QuantizeJob) -> None:
     if job.quiet:
         return
     console = plain_console()
+    if job.show_config:
+        print_rows(console, result.resolved)
     print_layers(console, result.report.layers)
     if result.report.outputs:
         console.print("fake-quant graph against float, on calibration data:")
@@ -109,7 +121,7 @@ def _print_summary(console: Console, result: Quantized) -> None:
         print_line(console, f"note: {note}")
     for line in (*finding_lines(report.findings, LISTED), *proof_lines(report.proof)):
         print_line(console, line)
-    for path in result.paths or ():
+    for path in (*(result.paths or ()), *filter(None, (result.resolved_path,))):
         console.print(f"wrote {path}", soft_wrap=True)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from qir.backends.targets import Target
+from qir.config.float_reasons import float_reasons
+from qir.config.outline import Outline, outline
+from qir.config.type_words import is_float, type_word
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import unquantized
-from qir.ir.walk import walk_nodes
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
@@ -53,6 +56,17 @@ class Layer:
         return self.rule.operand("weight") is not None
 
     @property
+    def weight_index(self) -> int | None:
+        """Which input its weight is, if it has one."""
+        weight = self.rule.operand("weight")
+        return None if weight is None else weight.index
+
+    @property
+    def float_type(self) -> str:
+        """What it computes in when it is not quantized: `float32`, or `float16`."""
+        return type_word(self.node.output)
+
+    @property
     def per_channel(self) -> bool:
         """True when the target has a weight scale per output channel for it."""
         weight = self.rule.operand("weight")
@@ -81,14 +95,23 @@ class Layer:
 class Model:
     """A float model as configurations see it.
 
-    `names` has every node of the model as it came (name -> op), `layers` those that the target can quantize
-    once the exact passes have run, in running order, `tensors` the nodes that may read an input as integers.
+    `nodes` has every node of the model as it came, then those that exact passes have made. `layers` are those
+    that the target can quantize once the exact passes have run, in running order, `tensors` those that may
+    read an input as integers. `floats` says why other nodes stay in float, `outputs` which nodes make the
+    float outputs of the model, with their types.
     """
 
-    names: Mapping[str, str]
+    nodes: Outline
     layers: Mapping[str, Layer]
     tensors: Mapping[str, Node]
     target: Target
+    floats: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Every node, name -> op."""
+        return {name: node.op for name, node in self.nodes.items()}
 
     @property
     def known_types(self) -> tuple[str, ...]:
@@ -96,22 +119,25 @@ class Model:
         return (*self.target.rules.ops, *TORCH_TYPES)
 
 
-def model_of(original: Mapping[str, str], graph: Graph, target: Target) -> Model:
-    """What configurations need to know; `graph` is after the exact passes, `original` from `node_names`."""
+def model_of(original: Outline, graph: Graph, target: Target) -> Model:
+    """What configurations need to know; `graph` is after the exact passes, `original` before them."""
     layers: dict[str, Layer] = {}
     for node in graph.nodes:
         rule = rule_of(node, target.rules)
         if rule is not None and rule.refuse(node) is None:
             layers[node.name] = Layer(node, rule)
+    outputs = {v.producer.name: type_word(v) for v in graph.outputs if v.producer and is_float(v)}
     tensors = {n.name: n for n in graph.nodes if n.op in target.rules.tensors and n.domain in ("", "ai.onnx")}
-    return Model({**original, **node_names(graph)}, layers, tensors, target)
+    nodes = {**outline(graph), **original}
+    ordered = {name: nodes[name] for name in (*original, *nodes)}
+    return Model(ordered, layers, tensors, target, float_reasons(original, graph, target), outputs)
 
 
 def read_model(graph: Graph, target: Target, passes: Iterable[Pass]) -> Model:
     """The same for a float model as it came, which is left as it is; `passes` are those of a pipeline."""
     prepared = graph.clone()
     PassManager(exact_passes(passes)).run(prepared, Context(rules=target.rules))
-    return model_of(node_names(graph), prepared, target)
+    return model_of(outline(graph), prepared, target)
 
 
 def exact_passes(passes: Iterable[Pass]) -> tuple[Pass, ...]:
@@ -122,11 +148,6 @@ def exact_passes(passes: Iterable[Pass]) -> tuple[Pass, ...]:
             break
         found.append(item)
     return tuple(found)
-
-
-def node_names(graph: Graph) -> dict[str, str]:
-    """Name -> op of every node, those of bodies included."""
-    return {node.name: node.op for node in walk_nodes(graph)}
 
 
 def torch_type(node: Node) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,46 +15,71 @@ from qir.config.amct.definition import Definition, parse_definition
 from qir.config.amct.file import AmctConfig
 from qir.config.amct.reader import parse_config
 from qir.config.layers import Model, read_model
+from qir.config.levels.convert import levels_config
+from qir.config.levels.file import Levels
+from qir.config.levels.reader import is_levels, parse_levels
 from qir.config.settings import QuantConfig
+from qir.config.text_file import read_text
 from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
 from qir.passes.pipeline import parse_pipeline
 
-ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, object] | QuantConfig"
-"""A path (`config.json` or `.cfg`), the entries of a `config.json`, or a QuantConfig."""
+ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, object] | QuantConfig | Levels"
+"""A path (`config.json`, `.cfg` or a quant_config), the entries of a JSON file of one of the two forms, or
+what such a file holds."""
 
 
 def open_config(source: ConfigSource, model: Model) -> QuantConfig:
     """The configuration for a model; a ConfigError names the key or layer that does not fit it."""
     if isinstance(source, QuantConfig):
         return source
+    if isinstance(source, Levels):
+        return levels_config(source, model)
     if isinstance(source, Mapping):
-        try:
-            text = json.dumps(source)
-        except TypeError as error:
-            raise ConfigError(f"the configuration cannot be written as JSON: {error}") from error
-        return quant_config(parse_config(text, model, "the configuration"))
+        return _from_json(_json(source), model, "the configuration")
     path = Path(source)
     if path.suffix == ".json":
-        return quant_config(parse_config(read_text(path), model, str(path)))
+        return _from_json(read_text(path), model, str(path))
     if path.suffix == ".cfg":
         return quant_config(create_config(model, definition=read_definition(path)))
-    raise ConfigError(f"'{path}' is no configuration; qir reads AMCT's config.json and its simplified .cfg")
+    raise ConfigError(
+        f"'{path}' is no configuration; qir reads AMCT's config.json and its simplified .cfg, "
+        "and quant_config as JSON"
+    )
+
+
+def _from_json(text: str, model: Model, filename: str) -> QuantConfig:
+    if is_levels(text, filename, model.names):
+        return levels_config(parse_levels(text, filename), model)
+    return quant_config(parse_config(text, model, filename))
+
+
+def _json(source: Mapping[str, object]) -> str:
+    try:
+        return json.dumps(source)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the configuration cannot be written as JSON: {error}") from error
+
+
+def as_levels(source: ConfigSource, names: Collection[str] = ()) -> Levels | None:
+    """The quant_config that a source is, or None when it is a configuration of another form.
+
+    `names` are the nodes of the model, which AMCT's form has as keys.
+    """
+    if isinstance(source, (Levels, QuantConfig)):
+        return source if isinstance(source, Levels) else None
+    path = Path() if isinstance(source, Mapping) else Path(source)
+    if not isinstance(source, Mapping) and path.suffix != ".json":
+        return None
+    text, name = (
+        (_json(source), "the configuration") if isinstance(source, Mapping) else (read_text(path), str(path))
+    )
+    return parse_levels(text, name) if is_levels(text, name, names) else None
 
 
 def read_definition(path: Path) -> Definition:
     """A simplified configuration out of its file."""
     return parse_definition(read_text(path), str(path))
-
-
-def read_text(path: Path) -> str:
-    """The text of a file; ConfigError when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"'{path}' cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"'{path}' is not text in UTF-8: {error}") from error
 
 
 def create_quant_config(

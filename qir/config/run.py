@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from qir.backends.targets import Target
 from qir.config.grants import grants
-from qir.config.layers import Model, exact_passes, model_of, node_names
+from qir.config.layers import Model, exact_passes, model_of
 from qir.config.lowering import preparing_passes, quantizing_passes
 from qir.config.open import ConfigSource, open_config
+from qir.config.outline import outline
 from qir.config.settings import QuantConfig
+from qir.config.table import Row, rows
 from qir.ir.graph import Graph
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.runtime.enough import AtLeast, check_enough
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Configured:
+    """A graph that was quantized as a configuration asks, and the resolved table."""
+
+    graph: Graph
+    rows: tuple[Row, ...]
+
+
 def run_configured(
     original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass], context: Context
 ) -> Graph:
-    """The quantized graph of a float model, which is left as it is.
+    """The quantized graph of `quantize_configured`."""
+    return quantize_configured(original, source, target, base, context).graph
+
+
+def quantize_configured(
+    original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass], context: Context
+) -> Configured:
+    """Quantize a float model, which is left as it is.
 
     `base` is the pipeline that the configuration refines. ConfigError when they do not fit each other or the
     model, CalibrationError when there are fewer samples than the configuration's batch_num.
@@ -37,7 +55,18 @@ def run_configured(
     passes = quantizing_passes(config, model, base)
     _note_reasons(config, model, context)
     PassManager(passes).run(graph, context)
-    return graph
+    return Configured(graph, rows(config, model, graph))
+
+
+def resolved_rows(
+    original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass]
+) -> tuple[Row, ...]:
+    """The resolved table without calibration data, before anything is measured."""
+    context = Context(rules=target.rules)
+    graph, config, model = prepare(original, source, target, base, context)
+    inserts = [item for item in quantizing_passes(config, model, base) if isinstance(item, InsertQuant)]
+    PassManager(inserts).run(graph, context)
+    return rows(config, model, graph)
 
 
 def _note_reasons(config: QuantConfig, model: Model, context: Context) -> None:
@@ -63,14 +92,14 @@ def prepare(
     original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass], context: Context
 ) -> tuple[Graph, QuantConfig, Model]:
     """A copy of the graph after the exact passes, the configuration, and what it can speak of."""
-    names, exact = node_names(original), exact_passes(base)
+    nodes, exact = outline(original), exact_passes(base)
     graph = original.clone()
     PassManager(exact).run(graph, context)
-    model = model_of(names, graph, target)
+    model = model_of(nodes, graph, target)
     config = open_config(source, model)
     wanted = preparing_passes(config, base)
     if wanted != exact:  # it fuses less than the pipeline does
         graph = original.clone()
         PassManager(wanted).run(graph, context)
-        model = model_of(names, graph, target)
+        model = model_of(nodes, graph, target)
     return graph, config, model

@@ -113,6 +113,8 @@ class QuantConfig:
     said. `tensors` are inputs of layers that compute in float, as `pool1:0`, which travel as integers.
     `fusion` and `skip_fusion_layers` say what absorbs a BatchNormalization. `batch_num` is how many feeds of
     calibration data there must be at least. `float16_scales` rounds scales of activations to float16.
+    `outputs` is what the model is to return. With `nearest`, a precision that the target does not have, or
+    not in a layer, is the nearest lower one there, also where the layer is named; without, a ConfigError.
     """
 
     default: LayerSettings = LayerSettings()
@@ -127,6 +129,8 @@ class QuantConfig:
     skip_fusion_layers: tuple[str, ...] = ()
     batch_num: int | None = None
     float16_scales: bool = False
+    outputs: Precision | None = None
+    nearest: bool = False
 
     def __post_init__(self) -> None:
         for pattern in (*self.patterns, *self.skip_patterns):

@@ -12,8 +12,10 @@ from qir.config.amct.create import create_config
 from qir.config.amct.file import AmctConfig, AmctLayer
 from qir.config.amct.reader import parse_config
 from qir.config.layers import read_model
-from qir.config.open import ConfigSource, read_definition, read_text
+from qir.config.levels.file import Levels
+from qir.config.open import ConfigSource, as_levels, read_definition
 from qir.config.settings import QuantConfig
+from qir.config.text_file import read_text
 from qir.ir.graph import Graph
 from qir.passes.base import Pass
 from qir.search.configurations import Configuration
@@ -42,10 +44,14 @@ def start_config(
 ) -> AmctConfig:
     """What `final_config` starts from: the user's configuration, or all layers with their defaults."""
     model = read_model(graph, target, passes)
+    if (
+        source is None
+        or isinstance(source, (QuantConfig, Levels))
+        or as_levels(source, model.names) is not None
+    ):
+        return create_config(model, [name for name in skip if name in model.layers])
     if isinstance(source, Mapping):
         return parse_config(json.dumps(source), model, "the configuration")
-    if source is None or isinstance(source, QuantConfig):
-        return create_config(model, [name for name in skip if name in model.layers])
     path = Path(source)
     if path.suffix == ".cfg":
         return create_config(model, definition=read_definition(path))

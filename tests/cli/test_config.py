@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 import qir
 from qir.cli.main import main
+from qir.config.levels.reader import levels_of
 from qir.config.settings import LayerSettings, QuantConfig
 from qir.ir.errors import CalibrationError, ConfigError
 
@@ -123,3 +124,105 @@ def test_from_python() -> None:
         qir.quantize(NET / "float.onnx", feeds, config=entries, method="kl")
     with pytest.raises(CalibrationError, match="and there are 8"):
         qir.quantize(NET / "float.onnx", feeds, config=QuantConfig(batch_num=9))
+
+
+LEVELS = {
+    "model_config": {"activation": {"calibration_type": "kl"}},
+    "node_config": {"conv1": {"qtype": "int16"}},
+}
+
+
+def quantized(tmp_path: Path, *options: object) -> Result:
+    return call(
+        "quantize", NET / "float.onnx", "--data", NET / "calib.npz", "-o", tmp_path / "net", *options
+    )  # fmt: skip
+
+
+def test_quant_config_quantizes_shows_and_saves_its_table(tmp_path: Path) -> None:
+    file = tmp_path / "levels.json"
+    file.write_text(json.dumps(LEVELS))
+    done = quantized(tmp_path, "--quant-config", file, "--show-config")
+    assert done.exit_code == 0, done.output
+    assert "conv1\tinput0\tint16\tint16\t\n" in done.output
+    assert "conv1\tinput1\tint16\tint8\ttarget 'ascend' has no int16 weights, only" in done.output
+    saved = json.loads((tmp_path / "net_resolved_config.json").read_text())
+    assert saved["quant_config"] == LEVELS
+    assert saved["resolved"][0] == {
+        "node": "conv1", "operand": "input0", "requested": "int16", "granted": "int16", "reason": "",
+    }  # fmt: skip
+    assert "net_resolved_config.json" in done.output
+    assert 'act_type: "INT16"' in (tmp_path / "net_record.txt").read_text()
+
+    printed = call("config", NET / "float.onnx", "--quant-config", file).output
+    assert printed in done.output
+    out = tmp_path / "table.json"
+    assert call("config", NET / "float.onnx", "--quant-config", file, "-o", out).output == ""
+    assert json.loads(out.read_text()) == saved
+    passes = call("config", NET / "float.onnx", "--quant-config", file, "--as-pipeline").output
+    assert "insert-quant{bits=16 layers=conv1},insert-quant," in passes
+    assert "calibrate{method=kl num-bin=1024}" in passes
+
+
+def test_quant_config_by_its_keys_in_python(tmp_path: Path) -> None:
+    def record(config: object) -> str:
+        qir.quantize(NET / "float.onnx", NET / "calib.npz", config=config, output=tmp_path / "net")  # type: ignore[arg-type]
+        return (tmp_path / "net_record.txt").read_text()
+
+    file = tmp_path / "levels.json"
+    file.write_text(json.dumps(LEVELS))
+    assert record(LEVELS) == record(file) == record(levels_of(LEVELS)) != record({"model_config": {}})
+    with pytest.raises(
+        ConfigError, match="two ways: 'model_config' is a key of quant_config, 'conv1' one of AMCT"
+    ):
+        record({**LEVELS, "conv1": {}})
+    with pytest.raises(ConfigError, match="two ways"):
+        record({**LEVELS, "version": 1})
+    with pytest.raises(ConfigError, match="node_confg is an invalid parameter; did you mean 'node_config'"):
+        record({"node_confg": {"conv1": {"qtype": "int16"}}})
+
+
+def test_the_saved_table_says_what_became_of_layers_without_a_scale(tmp_path: Path) -> None:
+    feeds = {name: array * np.float32(1e-12) for name, array in np.load(NET / "calib.npz").items()}
+    np.savez(tmp_path / "tiny.npz", **feeds)  # type: ignore[arg-type]
+    found = qir.quantize(
+        NET / "float.onnx", tmp_path / "tiny.npz", config={"model_config": {"all_node_type": "int8"}}
+    )
+    assert found.resolved_path is None
+    left = {layer.name: layer.reason for layer in found.report.layers if not layer.is_quantized}
+    rows = {row.node: row for row in found.resolved if row.operand == "input0"}
+    assert left
+    for name, reason in left.items():
+        assert (rows[name].granted, rows[name].reason) == ("float32", reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--show-config",), "--show-config needs --quant-config or --config"),
+        (("--quant-config", "a.json", "--config", "b.json"), "exclude each other"),
+        (("--quant-config", "nowhere.json"), "'nowhere.json' cannot be read: No such file"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    done = quantized(tmp_path, *options)
+    assert done.exit_code != 0
+    assert message in done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quant_config_is_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "net_resolved_config.json"
+    file.write_text(json.dumps(LEVELS))
+    done = quantized(tmp_path, "--config", file)
+    assert (done.exit_code, "is the configuration itself" in done.output) == (1, True)
+    done = quantized(tmp_path, "--quant-config", file)
+    assert (done.exit_code, "is the configuration itself" in done.output) == (1, True)
+    done = call("config", NET / "float.onnx", "--quant-config", file, "-o", file)
+    assert (done.exit_code, "is the configuration itself" in done.output) == (1, True)
+    assert json.loads(file.read_text()) == LEVELS
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_amct_options_do_not_go_with_quant_config(tmp_path: Path) -> None:
+    done = call("config", NET / "float.onnx", "--quant-config", tmp_path / "a.json", "--symmetric")
+    assert (done.exit_code, "leave out --skip" in done.output) == (2, True)

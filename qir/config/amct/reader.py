@@ -12,10 +12,11 @@ from qir.config.amct.params import read_layer, read_tensor
 from qir.config.amct.values import Table, parse_json
 from qir.config.layers import Model
 
-_GLOBALS = (
+AMCT_KEYS = (
     "version", "batch_num", "activation_offset", "joint_quant", "weight_offset", "do_fusion",
     "fakequant_precision_mode", "skip_fusion_layers", "tensor_quantize",
 )  # fmt: skip
+"""The keys of the file that are no names of layers."""
 
 
 def parse_config(text: str, model: Model, filename: str = "config.json") -> AmctConfig:
@@ -26,7 +27,7 @@ def parse_config(text: str, model: Model, filename: str = "config.json") -> Amct
     """
     table = parse_json(text, filename)
     _check_version(table)
-    names = [key for key in table if key not in _GLOBALS]
+    names = [key for key in table if key not in AMCT_KEYS]
     check_layer_names(names, model)
     offset = _flag(table, "activation_offset", True)
     layers = {

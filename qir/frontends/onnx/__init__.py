@@ -7,7 +7,7 @@ from qir.frontends.onnx.files import (
     save_model,
 )
 from qir.frontends.onnx.infer import infer_types
-from qir.frontends.onnx.known_ops import unknown_ops
+from qir.frontends.onnx.known_ops import op_types, unknown_ops
 from qir.frontends.onnx.source import read_model
 from qir.frontends.onnx.writer import EXTERNAL_BYTES, constant_bytes, to_model
 
@@ -17,6 +17,7 @@ __all__ = [
     "constant_bytes",
     "infer_types",
     "model_files",
+    "op_types",
     "read_model",
     "save_model",
     "to_detached_model",

@@ -1,0 +1,101 @@
+"""The resolved table: what was asked of each operand, what it has in the end, and why where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from qir.config.grants import Grant, grants
+from qir.config.layers import Model
+from qir.config.settings import LayerSettings, QuantConfig
+from qir.config.type_words import type_word
+from qir.ir.graph import Graph
+from qir.ir.node import Node
+from qir.ir.quants import is_quant
+from qir.passes.left_float import FLOAT
+
+UNASKED = "-"
+"""In place of a precision: the configuration leaves it to the pipeline, or there is nothing to store."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operand: `input0`, `input1`, …, `output`, or `all` of a node that a target never quantizes.
+
+    `requested` and `granted` are types as `int8`, `float32`; `reason` is empty where nothing is to be said.
+    """
+
+    node: str
+    operand: str
+    requested: str
+    granted: str
+    reason: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """As in JSON."""
+        return asdict(self)
+
+
+def rows(config: QuantConfig, model: Model, graph: Graph) -> tuple[Row, ...]:
+    """The table of a graph behind its insert-quants, later passes included.
+
+    Every layer that can be quantized, then other nodes that the configuration names, then the outputs of the
+    model if it asks for their type. What is granted is read off the graph.
+    """
+    found = [row for grant in grants(config, model).values() for row in _layer_rows(grant, model, graph)]
+    for name, settings in config.layers.items():
+        if name not in model.layers:
+            found += _float_rows(name, settings, model, graph)
+    return (*found, *_output_rows(config, model))
+
+
+def _layer_rows(grant: Grant, model: Model, graph: Graph) -> Iterator[Row]:
+    layer, asked = grant.layer, grant.requested
+    node = graph.node(layer.name)
+    yield _row(grant, node, 0, asked.input(0).precision, model)
+    if layer.weight_index is not None:
+        yield _row(grant, node, layer.weight_index, asked.weight.precision, model)
+    for index, settings in sorted(asked.operands.items()):
+        if index not in (0, layer.weight_index):
+            yield _row(grant, node, index, settings.precision, model)
+
+
+def _row(grant: Grant, node: Node, index: int, asked: str | None, model: Model) -> Row:
+    value = node.input(index)
+    granted = "float32" if value is None else type_word(value)
+    said = [reason for operand, reason in grant.shortfalls if operand == index]
+    is_quantized = value is not None and value.producer is not None and is_quant(value.producer)
+    if FLOAT in node.metadata and asked != granted:
+        said = [_float_reason(grant, node, model)]
+    elif not said and asked not in (None, granted, "int16-ec"):
+        said = [
+            f"target '{model.target.name}' adds the bias as int32, with the scales of input and weight"
+            if is_quantized
+            else f"target '{model.target.name}' has no quantized input {index} of {node.op}"
+        ]
+    return Row(node.name, f"input{index}", asked or UNASKED, granted, "; ".join(said))
+
+
+def _float_reason(grant: Grant, node: Node, model: Model) -> str:
+    """Why a layer is in float of which this operand was to be something else."""
+    if grant.enabled or grant.requested.enabled is False:
+        return node.metadata[FLOAT]
+    return f"another operand is to stay in float, and target '{model.target.name}' computes whole layers so"
+
+
+def _float_rows(name: str, settings: LayerSettings, model: Model, graph: Graph) -> Iterator[Row]:
+    """A node that is never quantized; `-` is granted to one that is no longer there."""
+    value = graph.node(name).outputs[0] if graph.has_node(name) else None
+    granted = UNASKED if value is None else type_word(value)
+    asked = [("all", settings.inputs.precision)]
+    asked += [(f"input{i}", s.precision) for i, s in sorted(settings.operands.items())]
+    for operand, precision in asked:
+        if precision is not None:
+            yield Row(name, operand, precision, granted, "" if precision == granted else model.floats[name])
+
+
+def _output_rows(config: QuantConfig, model: Model) -> Iterator[Row]:
+    for name, granted in model.outputs.items() if config.outputs is not None else ():
+        reason = f"target '{model.target.name}' returns outputs in the types of the float model"
+        asked = str(config.outputs)
+        yield Row(name, "output", asked, granted, "" if asked == granted else reason)
