@@ -119,17 +119,14 @@ def _inside(place: str, level: SubgraphLevel, nodes: Outline) -> frozenset[str]:
         if not behind[name].intersection(level.outputs):
             ends = ", ".join(f"'{end}'" for end in level.outputs)
             raise ConfigError(
-                f"{place}.inputs[{i}]: there is no path from node '{name}' to {ends}{_swap(level)}"
+                f"{place}.inputs[{i}]: there is no path from node '{name}' to {ends}; inputs are the first "
+                "nodes of the subgraph, outputs the last"
             )
     for i, name in enumerate(level.outputs):
         if not any(name in found for found in behind.values()):
             starts = ", ".join(f"'{start}'" for start in level.inputs)
             raise ConfigError(f"{place}.outputs[{i}]: there is no path to node '{name}' from {starts}")
     return _on_paths(frozenset().union(*behind.values()), level.outputs, nodes)
-
-
-def _swap(level: SubgraphLevel) -> str:
-    return "; inputs are the first nodes of the subgraph, outputs the last" if level.outputs else ""
 
 
 def _on_paths(behind: frozenset[str], outputs: Sequence[str], nodes: Outline) -> frozenset[str]:
