@@ -46,7 +46,6 @@ def export(module: nn.Module, call: Call, path: Path) -> str:
 
     ModelError, with what each exporter said, when none can.
     """
-    _check_runs(module, call)
     said: list[str] = []
     for name, attempt in (("TorchScript", _traced), ("dynamo", _exported)):
         try:
@@ -54,6 +53,8 @@ def export(module: nn.Module, call: Call, path: Path) -> str:
                 warnings.simplefilter("always")
                 attempt(module, call, path)
         except Exception as error:  # exporters raise whatever the model's own code raises
+            if not said:
+                _check_runs(module, call)
             said.append(f"the {name} exporter says: {_shortened(error)}")
             continue
         _report(caught)
