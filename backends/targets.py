@@ -24,6 +24,15 @@ _CLEAN = "infer-types,fold-constants,eliminate-identity"
 _READY = f"{_CLEAN},fuse-bn,normalize-gemm,merge-duplicates,eliminate-dead,infer-types"
 _CLOSE = "quantize-weights,calibrate,quantize-bias"
 
+
+def _amct(fused: str) -> str:
+    """What AMCT does, step by step: it fuses into some ops only and calibrates with quantized weights."""
+    return (
+        f"{_CLEAN},fuse-bn{{ops={fused}}},normalize-gemm,eliminate-dead,infer-types,"
+        "insert-quant,quantize-weights,calibrate{weights=quantized},quantize-bias"
+    )
+
+
 ASCEND = Target(
     name="ascend",
     rules=RULES,
@@ -33,9 +42,9 @@ ASCEND = Target(
             # INT16 inputs where the target has them, INT8 elsewhere; INT4 weights likewise.
             "int16": f"{_READY},insert-quant{{bits=16}},insert-quant,{_CLOSE}",
             "int4": f"{_READY},insert-quant{{weight-bits=4}},{_CLOSE}",
-            # What AMCT does, step by step: it fuses into Conv only and calibrates with quantized weights.
-            "amct": f"{_CLEAN},fuse-bn{{ops=Conv}},normalize-gemm,eliminate-dead,infer-types,"
-            "insert-quant,quantize-weights,calibrate{weights=quantized},quantize-bias",
+            "amct": _amct("Conv"),
+            # AMCT for Caffe fuses into deconvolutions too.
+            "amct-caffe": _amct("Conv,ConvTranspose"),
             # For models that are quantized already, with QuantizeLinear and DequantizeLinear.
             "qdq": f"{_CLEAN},import-qdq,fold-constants,merge-duplicates,eliminate-dead,infer-types,"
             "quantize-bias",

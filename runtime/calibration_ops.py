@@ -135,20 +135,41 @@ def calibration_options(observer: Observer) -> ort.SessionOptions:
     return options
 
 
+class CalibrationSession:
+    """A calibration graph, opened as a user's session would; `options` are those of `calibration_options`.
+
+    ModelError when ONNX Runtime cannot open the file.
+    """
+
+    def __init__(self, model_file: str, options: ort.SessionOptions) -> None:
+        self._quiet = ort.RunOptions()
+        self._quiet.log_severity_level = 4  # errors come back as exceptions
+        try:
+            self._session = ort.InferenceSession(model_file, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
+            raise ModelError(f"'{model_file}' cannot be opened: {error}") from error
+        self.inputs = tuple(given.name for given in self._session.get_inputs())
+        self.outputs = tuple(made.name for made in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name for one batch; CalibrationError when it does not fit, or a calibration op fails."""
+        check_feeds(self.inputs, feeds)
+        try:
+            found = self._session.run(list(self.outputs), dict(feeds), self._quiet)
+        except Exception as error:  # as above
+            raise CalibrationError(explain_run(str(error))) from error
+        return dict(zip(self.outputs, found, strict=True))
+
+
 def run_batches(model_file: str, options: ort.SessionOptions, batches: Iterable[Mapping[str, Array]]) -> None:
     """Run a calibration graph on batches (input -> array); QirError for batches that do not fit."""
-    quiet = ort.RunOptions()
-    quiet.log_severity_level = 4  # errors come back as exceptions
-    try:
-        session = ort.InferenceSession(model_file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
-        raise ModelError(f"'{model_file}' cannot be opened: {error}") from error
+    session = CalibrationSession(model_file, options)
     for number, feeds in enumerate(batches, start=1):
-        check_feeds([given.name for given in session.get_inputs()], feeds)
+        check_feeds(session.inputs, feeds)
         try:
-            session.run(None, dict(feeds), quiet)
-        except Exception as error:  # as above
-            raise CalibrationError(f"batch {number} does not run: {explain_run(str(error))}") from error
+            session.run(feeds)
+        except CalibrationError as error:
+            raise CalibrationError(f"batch {number} does not run: {error}") from error
 
 
 _FINE, _FAILED = np.zeros(1, np.int64), np.ones(1, np.int64)

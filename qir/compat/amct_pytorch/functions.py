@@ -138,4 +138,5 @@ def save_model(
     with amct_errors():
         check_distinct(modified, record_file, *map(str, output_paths(save_path)))
         records = calibrated_records(record_file, runs().failure(record_file))
-        write_models(quantized_graph(load(modified), records, Path(modified).name), save_path, mapped=False)
+        graph = quantized_graph(load(modified), records, Path(modified).name)
+        write_models(graph, save_path, ("fake_quant_model", "deploy_model"))

@@ -27,8 +27,8 @@ from qir.compat.common.sessions import runs
 from qir.compat.common.watching import watch_inputs
 from qir.config.amct.file import AmctConfig
 from qir.config.amct.reader import parse_config
-from qir.config.open import read_text
 from qir.config.run import prepare
+from qir.config.text_file import read_text
 from qir.ir.errors import QirError
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
@@ -61,7 +61,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AccuracyJob:
-    """The arguments of accuracy_based_auto_calibration, checked. `evaluator` gets paths of ONNX files."""
+    """The arguments of accuracy_based_auto_calibration, checked. `evaluator` gets paths of ONNX files.
+
+    `pipeline` is one of the target's, which the configuration refines.
+    """
 
     model_file: str
     evaluator: Evaluator
@@ -70,6 +73,7 @@ class AccuracyJob:
     save_dir: str
     strategy: Strategy
     sensitivity: Metric
+    pipeline: str = PIPELINE
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
 def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     """Let the evaluator run a calibration graph, and quantize every layer by what its ops have seen."""
     original = load(job.model_file)
-    made = calibration_graph(original, job.config_file, os.path.abspath(job.record_file))
+    made = calibration_graph(original, job.config_file, os.path.abspath(job.record_file), job.pipeline)
     watch_inputs(made.graph, os.path.abspath(job.record_file), made.batch_num)
     modified = place.scratch / "modified_model.onnx"
     save(made.graph, modified)
@@ -142,7 +146,7 @@ def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     run_calibration(job.evaluator, str(modified))
     records = calibrated_records(job.record_file, runs().failure(job.record_file))
     context = Context(rules=RULES)
-    passes = parse_pipeline(PIPELINE, named=ASCEND.pipelines)
+    passes = parse_pipeline(job.pipeline, named=ASCEND.pipelines)
     exact, _, model = prepare(original, job.config_file, ASCEND, passes, context)
     closed = exact.clone()
     apply(closed, records, RewriteLog())

@@ -71,13 +71,15 @@ class _Point:
     method: Calibrate
 
 
-def calibration_graph(original: Graph, config: ConfigSource, record_file: str) -> CalibrationGraph:
-    """The calibration graph of a float model, which is left as it is.
+def calibration_graph(
+    original: Graph, config: ConfigSource, record_file: str, pipeline: str = PIPELINE
+) -> CalibrationGraph:
+    """The calibration graph of a float model, which is left as it is, by a pipeline of the target.
 
     Where the configuration balances channels, the record file has the factors that a run of the balancing
     graph found; CompatRuntimeError when it has none. Other QirErrors say what does not fit.
     """
-    graph, passes, batch_num, unfused = _prepare(original, config)
+    graph, passes, batch_num, unfused = _prepare(original, config, pipeline)
     _balance(graph, [layer for _, layer in _balanced_layers(graph, passes)], record_file)
     until = next((i for i, item in enumerate(passes) if isinstance(item, Calibrate)), len(passes))
     steps = [item for item in passes[:until] if not isinstance(item, BalanceChannels)]
@@ -97,7 +99,7 @@ def balancing_graph(original: Graph, config: ConfigSource, record_file: str) -> 
 
     CompatRuntimeError when it balances none.
     """
-    graph, passes, batch_num, _ = _prepare(original, config)
+    graph, passes, batch_num, _ = _prepare(original, config, PIPELINE)
     layers = list(_balanced_layers(graph, passes))
     if not layers:
         raise CompatRuntimeError(
@@ -118,9 +120,11 @@ def balancing_graph(original: Graph, config: ConfigSource, record_file: str) -> 
     return CalibrationGraph(graph, {layer.name: DraftRecord() for _, layer in layers}, batch_num)
 
 
-def _prepare(original: Graph, config: ConfigSource) -> tuple[Graph, tuple[Pass, ...], int, tuple[str, ...]]:
+def _prepare(
+    original: Graph, config: ConfigSource, pipeline: str
+) -> tuple[Graph, tuple[Pass, ...], int, tuple[str, ...]]:
     """The graph after the exact passes, the passes that follow, batch_num, and layers not to be fused."""
-    base = parse_pipeline(PIPELINE, named=ASCEND.pipelines)
+    base = parse_pipeline(pipeline, named=ASCEND.pipelines)
     graph, found, model = prepare(original, config, ASCEND, base, Context(rules=RULES))
     return graph, quantizing_passes(found, model, base), found.batch_num or 1, found.skip_fusion_layers
 

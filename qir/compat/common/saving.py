@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from qir.ir.graph import Graph
 from qir.ir.walk import walk_nodes
 from qir.passes.balancing.scaling import BALANCE_FACTOR, FIELD
 
+MODEL_FILES = ("fake_quant_model", "deploy_model", "quant_info")
+"""What save_model of AMCT writes; the record it was given."""
 _log = logging.getLogger(__name__)
 
 
@@ -82,18 +84,18 @@ def _restore_factors(graph: Graph) -> None:
             graph.erase(factor)
 
 
-def write_models(graph: Graph, save_path: str, *, mapped: bool = True) -> None:
+def write_models(graph: Graph, save_path: str, kinds: Collection[str] = MODEL_FILES) -> None:
     """Write `<save_path>_fake_quant_model.onnx`, `…_deploy_model.onnx` and `…_quant.json`, all or none.
 
-    Folders are made. Without `mapped` there is no `…_quant.json`. A QirError says what cannot be written.
+    Folders are made. `kinds` says which of them, as fields of `Paths`. A QirError says what cannot be
+    written.
     """
 
     def make(prefix: str) -> Sequence[Path]:
         made = write_inspected_files(graph, prefix, "ascend", None, [])
         for finding in made.findings:
             _log.warning("%s", finding)
-        left_out = {made.paths.record} if mapped else {made.paths.record, made.paths.quant_info}
-        return [path for path in made.paths if path not in left_out]  # the record was given
+        return [getattr(made.paths, kind) for kind in kinds]
 
     _place(save_path, make)
 

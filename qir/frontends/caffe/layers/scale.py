@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from qir.frontends.caffe.blobs import Version
@@ -10,6 +12,9 @@ from qir.frontends.caffe.params import Params
 from qir.frontends.caffe.scope import LayerScope, Tensor
 from qir.frontends.caffe.shapes import Shape, number, numbers, text_of
 from qir.ir.node import Value
+
+_FUSED = "qir.fused"
+"""Metadata key of the names of nodes that became part of a node, a JSON list; files tell them to users."""
 
 
 def batch_norm(layer: LayerScope) -> None:
@@ -38,7 +43,9 @@ def batch_norm(layer: LayerScope) -> None:
     held = {"scale": gamma, "bias": beta, "mean": mean * factor, "variance": variance * factor}
     operands = [layer.constant(data, part) for part, data in held.items()]
     attributes = {"epsilon": params.real("eps")}
-    layer.add("BatchNormalization", [x, *operands], x.shape, attributes, top=top)
+    made = layer.add("BatchNormalization", [x, *operands], x.shape, attributes, top=top)
+    if follower is not None and made.value.producer is not None:
+        made.value.producer.metadata[_FUSED] = json.dumps([follower.name])
 
 
 def _scale_behind(layer: LayerScope, top: Version, rank: int) -> LayerScope | None:

@@ -1,0 +1,1 @@
+"""As AMCT's package `common`."""

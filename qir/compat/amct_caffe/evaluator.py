@@ -1,0 +1,47 @@
+"""The evaluator of scripts for amct_caffe: its callbacks get two files (specification A.5)."""
+
+from __future__ import annotations
+
+from qir.search.evaluators import Evaluator
+from qir.search.strategies.base import MetricEval
+
+
+class AutoCalibrationEvaluatorBase:
+    """The user's judgement of a net. A subclass overrides all three methods; a metric may be any object.
+
+    `weights_file` is the caffemodel of the original net; other models are ONNX files with their weights, so
+    that it is None. `amct_caffe.Net(model_file, weights_file)` runs both.
+    """
+
+    def calibration(self, model_file: str, weights_file: str | None) -> object:
+        """Run the calibration model on at least batch_num batches; the result is not used."""
+        raise NotImplementedError
+
+    def evaluate(self, model_file: str, weights_file: str | None) -> object:
+        """The metric of the original net, or of a fake-quant model."""
+        raise NotImplementedError
+
+    def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
+        """(True when the new metric satisfies, what it loses against the original one)."""
+        raise NotImplementedError
+
+
+class PairEvaluator(Evaluator):
+    """The user's evaluator of two files, for a search that knows one: `onnx_file` is the net's."""
+
+    def __init__(self, evaluator: AutoCalibrationEvaluatorBase, onnx_file: str, net: tuple[str, str]) -> None:
+        self._evaluator, self._onnx_file, self._net = evaluator, onnx_file, net
+
+    def calibration(self, model_file: str) -> object:
+        """Let the user run a calibration model."""
+        return self._evaluator.calibration(model_file, None)
+
+    def evaluate(self, model_file: str) -> object:
+        """The user's metric of the net, or of a fake-quant model."""
+        if model_file == self._onnx_file:
+            return self._evaluator.evaluate(*self._net)
+        return self._evaluator.evaluate(model_file, None)
+
+    def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
+        """The user's verdict."""
+        return self._evaluator.metric_eval(original_metric, new_metric)
