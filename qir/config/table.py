@@ -39,14 +39,23 @@ class Row:
 def rows(config: QuantConfig, model: Model, graph: Graph) -> tuple[Row, ...]:
     """The table of a graph behind its insert-quants, later passes included.
 
-    Every layer that can be quantized, then other nodes that the configuration names, then the outputs of the
-    model if it asks for their type. What is granted is read off the graph.
+    Every layer that can be quantized, then nodes that cannot be although they are layers, or although the
+    configuration names them, then the outputs of the model if it asks for their type. What is granted is
+    read off the graph.
     """
     found = [row for grant in grants(config, model).values() for row in _layer_rows(grant, model, graph)]
-    for name, settings in config.layers.items():
-        if name not in model.layers:
+    for name, node in model.nodes.items():
+        settings = config.layers.get(name)
+        if settings is None and _is_expected(node.op, model) and graph.has_node(name):
+            settings = config.types.get(node.op, LayerSettings()).over(config.default)
+        if settings is not None and name not in model.layers:
             found += _float_rows(name, settings, model, graph)
     return (*found, *_output_rows(config, model))
+
+
+def _is_expected(op: str, model: Model) -> bool:
+    """Whether users expect such nodes to be quantized: some are, or the target says why none is."""
+    return op in model.target.rules.ops or op in model.target.rules.notes
 
 
 def _layer_rows(grant: Grant, model: Model, graph: Graph) -> Iterator[Row]:

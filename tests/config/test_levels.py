@@ -213,6 +213,16 @@ def test_types_of_outputs() -> None:
     assert table({"model_config": {"model_output_type": "float32"}})["sum", "output"][2] == ""
 
 
+def test_layers_that_are_never_quantized_have_a_row() -> None:
+    graph = qir.parse(
+        LAYERS.replace('AveragePool "pool"(%d) {kernel_shape=[8,8]}', 'GlobalAveragePool "pool"(%d)')
+    )
+    rows = {row.node: row for row in resolved_rows(graph, Levels(), TARGET, BASE)}
+    assert (rows["pool"].operand, rows["pool"].requested, rows["pool"].granted) == ("all", "int8", "float32")
+    assert rows["pool"].reason == "Ascend quantizes AveragePool, not global pooling"
+    assert "relu" not in rows
+
+
 def test_layers_that_other_configurations_skip_say_so() -> None:
     rows = resolved_rows(qir.parse(LAYERS), QuantConfig(skip_layers=("fc",)), TARGET, BASE)
     found = {(row.node, row.operand): row for row in rows}
