@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from qir.backends.ascend.check.structure import array_of
 from qir.backends.joint_run import JointRun, Seen, integer_kind
 from qir.backends.optimized import OptimizedReads
 from qir.backends.proof_result import OutputDifference, Proof
@@ -23,6 +24,7 @@ from qir.backends.same_parameters import check_parameters
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
+from qir.runtime.deploy.layers import WEIGHTED
 from qir.runtime.deploy.runner import DeployRunner, lower_for
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.session import Feeds, Session, aligned_copy
@@ -41,7 +43,7 @@ def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
     whose parameters differ, or the output where no layer explains it.
     """
     names = LayerNames(fake_quant, deploy)
-    lowered = lower_for(deploy, samples[0])
+    lowered = lower_for(deploy, samples[0], _weight_shapes(fake_quant))
     pairs = [names.pair(each.layer.name, each.plan.bound) for each in lowered.layers]
     kinds = {pair.read[0]: integer_kind(each) for pair, each in zip(pairs, lowered.layers, strict=True)}
     stored = [each.layer for each in lowered.layers]
@@ -63,6 +65,12 @@ def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
         check_parameters(fake_quant, each)
     differences = tuple(OutputDifference(*item) for item in comparison.outputs.items())
     return Proof(len(samples), tuple(tally.result() for tally in comparison.tallies), differences)
+
+
+def _weight_shapes(fake_quant: Graph) -> dict[str, tuple[int, ...]]:
+    """The shapes of the layers' weights by the name of the layer: there they are never packed."""
+    weights = {node.name: array_of(node.input(1)) for node in fake_quant.nodes if node.op in WEIGHTED}
+    return {name: weight.shape for name, weight in weights.items() if weight is not None}
 
 
 def _aligned(feeds: Feeds) -> dict[str, Array]:

@@ -9,7 +9,7 @@ on zeros where inference gives up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -39,12 +39,19 @@ class Unpacked(NamedTuple):
     unknown: tuple[str, ...] = ()
 
 
-def unpack_weights(graph: Graph, layers: Sequence[IntegerLayer], example: Feeds | None = None) -> Unpacked:
+def unpack_weights(
+    graph: Graph,
+    layers: Sequence[IntegerLayer],
+    example: Feeds | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Unpacked:
     """The layers of `graph` with INT4 weights unpacked; ModelError where a weight does not fit its input.
 
-    `example` is a feed to come: its shapes say what the inputs of the graph leave open.
+    `example` is a feed to come: its shapes say what the inputs of the graph leave open. `shapes` are those of
+    unpacked weights by the name of their layer, where they are known.
     """
-    stated = [_stated_channels(layer) for layer in layers]
+    known = shapes or {}
+    stated = [_stated_channels(layer, known.get(layer.name)) for layer in layers]
     unpacked = [_with_weight(*pair) for pair in zip(layers, stated, strict=True)]
     if all(n is not None or layer.weight is None for layer, n in zip(layers, stated, strict=True)):
         return Unpacked(tuple(unpacked))
@@ -68,13 +75,20 @@ def unpack_weights(graph: Graph, layers: Sequence[IntegerLayer], example: Feeds 
     return Unpacked(tuple(unpacked), tuple(unknown))
 
 
-def _stated_channels(layer: IntegerLayer) -> int | None:
-    """The input channels as the graph states them; None where it does not, or other than can be."""
+def _stated_channels(layer: IntegerLayer, shape: Sequence[int] | None) -> int | None:
+    """The input channels as the graph states them, or as a weight of that shape has them.
+
+    None where nothing says them, or what says them cannot be.
+    """
     first, weight = layer.node.input(0), layer.weight
-    channels = None if first is None else _channels_of(layer, first.tensor.shape)
-    if weight is None or channels is None:
+    if weight is None:
         return None
-    return channels if channels in (_stored(layer, weight), 2 * _stored(layer, weight)) else None
+    if shape is not None and len(shape) == weight.ndim:
+        channels: int | None = _stored(layer, shape)
+    else:
+        channels = None if first is None else _channels_of(layer, first.tensor.shape)
+    stored = _stored(layer, weight.shape)
+    return channels if channels in (stored, 2 * stored) else None
 
 
 def _with_weight(layer: IntegerLayer, channels: int | None) -> IntegerLayer:
@@ -128,7 +142,7 @@ def _unpacked(layer: IntegerLayer, channels: int | None) -> npt.NDArray[np.int8]
     weight = layer.weight
     if weight is None or channels is None:
         return None
-    stored = _stored(layer, weight)
+    stored = _stored(layer, weight.shape)
     if channels in (stored, _SAMPLES):  # the latter may be the stand-in for an open dimension
         return None
     if 2 * stored == channels:
@@ -139,9 +153,9 @@ def _unpacked(layer: IntegerLayer, channels: int | None) -> npt.NDArray[np.int8]
     )
 
 
-def _stored(layer: IntegerLayer, weight: npt.NDArray[np.int8]) -> int:
-    """Input channels that the weight is for, as it is stored."""
-    channels: int = weight.shape[_input_axis(layer)]
+def _stored(layer: IntegerLayer, shape: Sequence[int]) -> int:
+    """Input channels that a weight of that shape is for."""
+    channels = shape[_input_axis(layer)]
     return channels * layer.groups if layer.node.op == "Conv" else channels
 
 

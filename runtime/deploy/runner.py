@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from qir.ir.graph import Graph
@@ -94,16 +94,22 @@ class _Opened:
         return {name: results[source] for name, source in held.items()}
 
 
-def lower_for(graph: Graph, example: Feeds) -> Lowered:
-    """A deploy graph (left as it is) on floats, for feeds like `example`; errors as of `DeploySession`."""
+def lower_for(graph: Graph, example: Feeds, shapes: Mapping[str, Sequence[int]]) -> Lowered:
+    """A deploy graph (left as it is) on floats, for feeds like `example`; errors as of `DeploySession`.
+
+    `shapes` are those of the weights by the name of their layer, as far as they are known: which weights are
+    packed need not be found out there.
+    """
     check_arithmetic()
     copy = graph.clone()
-    return _lowered(copy, read_layers(copy), example)
+    return _lowered(copy, read_layers(copy), example, shapes)
 
 
-def _lowered(graph: Graph, found: DeployGraph, example: Feeds) -> Lowered:
+def _lowered(
+    graph: Graph, found: DeployGraph, example: Feeds, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Lowered:
     """Lowers `graph` in place."""
-    layers = unpack_weights(graph, found.layers, example).layers
+    layers = unpack_weights(graph, found.layers, example, shapes).layers
     return lower(graph, replace(found, layers=layers))
 
 

@@ -15,6 +15,7 @@ from qir.backends.layer_values import dequant_operands, kind_of, layer_values
 from qir.backends.proof import prove
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
+from qir.ir.types import TensorType
 
 FEEDS = [samples(2, seed=seed) for seed in range(3)]
 
@@ -92,6 +93,20 @@ def wide(rows: int) -> tuple[Graph, Graph]:
     replaced(found[0], "wide", 1, np.full((rows, 2), 127, np.float32))
     replaced(found[1], "wide", 1, np.full((rows, 2), 127, np.int8))
     return found
+
+
+def test_shapes_of_weights_are_those_of_the_fake_quant_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, deployed = both()
+    for node in deployed.nodes:
+        for value in node.outputs:
+            if value is not None:
+                value.type = TensorType(value.tensor.dtype)
+
+    def inferred(*_: object) -> None:
+        raise AssertionError("shapes are looked for in the deploy graph")
+
+    monkeypatch.setattr("qir.runtime.deploy.packed._skeleton", inferred)
+    assert prove(fake, deployed, FEEDS[:1]).samples == 1
 
 
 @pytest.mark.parametrize(("rows", "unprovable"), [(990, []), (1000, ["wide"])])
