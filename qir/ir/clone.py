@@ -27,8 +27,7 @@ def clone_graph(graph: Graph, parent: Graph | None, made: dict[Value, Value]) ->
     pairs = [(node, _clone_node(node, copy, made)) for node in graph.nodes]
     for node, fresh in pairs:  # edges last: a graph whose order is broken can be copied too
         fresh.attributes = {k: clone_attribute(a, copy, made) for k, a in node.attributes.items()}
-        for i, item in enumerate(node.inputs):
-            fresh.set_input(i, None if item is None else made.get(item, item))
+        fresh._connect([None if item is None else made.get(item, item) for item in node.inputs])
     for value in graph.outputs:
         copy.add_output(made.get(value, value))
     return copy

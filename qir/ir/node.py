@@ -211,10 +211,8 @@ class Node:
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
         """Graphs among the attributes, in the order of the attribute names."""
-        found: list[Graph] = []
-        for key in sorted(self.attributes):
-            found += attribute_graphs(self.attributes[key])
-        return tuple(found)
+        found = {key: graphs for key, item in self.attributes.items() if (graphs := attribute_graphs(item))}
+        return tuple(graph for key in sorted(found) for graph in found[key])
 
     def __repr__(self) -> str:
         return f"<Node {self.op} '{self._name}'>"
@@ -222,8 +220,10 @@ class Node:
 
 def attribute_graphs(item: Attribute) -> tuple[Graph, ...]:
     """The graphs in one attribute: itself, its elements, or none."""
+    if type(item) in _PLAIN:  # nearly always: passes look for subgraphs in every node, again and again
+        return ()
     if isinstance(item, tuple):
-        return tuple(g for x in item for g in attribute_graphs(x))
+        return tuple(g for x in item if type(x) not in _PLAIN for g in attribute_graphs(x))
     if isinstance(item, _NOT_A_GRAPH):
         return ()
     return (item,)
@@ -239,6 +239,7 @@ def element_kind(item: AttributeElement) -> str:
 
 _TYPES = (TensorType, SparseTensorType, SequenceType, OptionalType, MapType)
 _NOT_A_GRAPH = (int, float, str, bytes, Constant, *_TYPES)
+_PLAIN = frozenset(_NOT_A_GRAPH)
 _KINDS = (
     ("ints", (int,)),
     ("floats", (float,)),
