@@ -36,8 +36,8 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
     "--sensitivity", default="cosine-similarity", show_default=True, help="Metric that ranks the layers."
 )
 @click.option(
-    "--sensitivity-mode", type=click.Choice(("layer", "model")), default="layer", show_default=True,
-    help="Whose output is compared: the layer's own, or the model's (slower; fewer layers in float).",
+    "--sensitivity-mode", type=click.Choice(("layer", "model")), default="model", show_default=True,
+    help="Whose output is compared: the layer's own, as AMCT does, or the model's: fewer layers in float.",
 )  # fmt: skip
 @click.option(
     "--fallback", default="float32", show_default=True, metavar="RUNG[,RUNG]",

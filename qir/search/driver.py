@@ -9,7 +9,6 @@ from pathlib import Path
 from qir import __version__
 from qir.backends.fake_quant import check_form
 from qir.backends.files import check_prefix
-from qir.backends.inspection import PROOF_SAMPLES
 from qir.backends.targets import target_named
 from qir.config.open import ConfigSource
 from qir.config.run import configured_pipeline
@@ -24,6 +23,7 @@ from qir.runtime.progress import SILENT, Progress
 from qir.runtime.statistics_file import Statistics
 from qir.samples import PREFIX, sample_named
 from qir.search.configurations import check_fallback
+from qir.search.ending import PROOF_SAMPLES
 from qir.search.evaluations import Limits
 from qir.search.evaluators import EvaluatorSource, MaxDrop, Rule, Threshold, open_evaluator
 from qir.search.final_config import start_config
@@ -50,7 +50,7 @@ def auto_quantize(
     relative: bool = False,
     strategy: str | Strategy = "BinarySearch",
     sensitivity: SensitivitySource = "cosine-similarity",
-    sensitivity_mode: str = "layer",
+    sensitivity_mode: str = "model",
     fallback: Sequence[str] = ("float32",),
     max_evaluations: int | None = None,
     max_time: float | None = None,
@@ -73,10 +73,11 @@ def auto_quantize(
     one of these, or `top1:`, `top5:`, `cosine:`, `sqnr:` with a labelled `.npz`. For those that do not decide
     themselves, `max_drop` says how much the metric may lose (`relative`: as a share of the original's), or
     `at_least` what it must reach (at most, with `higher_is_better=False`). `strategy` is a name or an object,
-    `sensitivity` a metric by name or an object, measured at each layer's own output, or with
-    `sensitivity_mode="model"` at the model's: slower, and it keeps fewer layers in float. Rolled back layers
-    take the first rung of `fallback` with which the accuracy is kept. The other arguments are those of
-    `quantize`; with `statistics` nothing is calibrated, and the data rank the layers and prove the result.
+    `sensitivity` a metric by name or an object, measured at the model's outputs with one layer quantized at
+    a time, or with `sensitivity_mode="layer"` at each layer's own, as AMCT does: then more layers stay in
+    float. Rolled back layers take the first rung of `fallback` with which the accuracy is kept. The other
+    arguments are those of `quantize`; with `statistics` nothing is calibrated, and the data rank the layers
+    and prove the result.
 
     Files of the prefix `output` are as `quantize` writes them; AMCT's ranking and final configuration lie
     beside them, and its history in `log_folder` (`amct_log` beside them). `<output>_journal.jsonl` remembers

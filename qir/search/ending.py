@@ -21,6 +21,10 @@ from qir.search.ranking import Ranking
 from qir.search.search import Search
 from qir.search.steps import Outcome, SearchResult, Step
 
+PROOF_SAMPLES = 1
+"""Samples of the proof unless told otherwise: all parameters are compared anyway, and a search is to cost
+little beside its evaluations, which run the model too."""
+
 
 @dataclass(frozen=True)
 class Ending:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
+from qir.runtime.session import Feeds
 from qir.runtime.statistics_file import Statistics
 from qir.runtime.units import CalibrationData, Run
 
@@ -42,17 +43,23 @@ def text_digest(*texts: str) -> str:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
 
-def data_digest(data: CalibrationData, run: Run) -> str:
-    """Of all samples in their order, whatever file or function they come from. Reads the data once."""
+def first_and_digest(data: CalibrationData, run: Run, count: int) -> tuple[list[Feeds], str]:
+    """The first `count` samples, and the digest of all in their order, whatever file or function they are of.
+
+    Reads the data once.
+    """
+    first: list[Feeds] = []
     state = hashlib.blake2b(digest_size=8)
     for unit in data.units(run):
+        if len(first) < count:
+            first.append(unit.feeds)
         for name, array in sorted(unit.feeds.items()):
             state.update(f"{name}{array.dtype}{array.shape}".encode())
             if array.dtype.hasobject:
                 state.update(repr(array.tolist()).encode())
             else:
                 state.update(array.tobytes())
-    return state.hexdigest()
+    return first, state.hexdigest()
 
 
 def statistics_digest(statistics: Statistics | None) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from qir.backends.files import output_paths
@@ -24,7 +24,7 @@ from qir.search.configurations import Configuration, Prepared, Rung, prepare
 from qir.search.ending import Ending, finish
 from qir.search.evaluations import Evaluations, LimitReached, Limits
 from qir.search.evaluators import Evaluator
-from qir.search.fingerprints import Fingerprints, Part, data_digest, text_digest
+from qir.search.fingerprints import Fingerprints, Part, first_and_digest, text_digest
 from qir.search.journal import Journal, journal_path
 from qir.search.published import Place
 from qir.search.ranking import Rank, Ranking, check_ranking
@@ -74,10 +74,12 @@ def run_search(job: SearchJob) -> SearchResult:
     """Do it. Whatever is raised, the journal has every answer, and the best model so far is in place."""
     started = time.perf_counter()
     _check_inputs_survive(job)
-    session = Session(job.original, threads=1)
-    samples = [unit.feeds for unit in islice(job.data.units(session.run), max(job.proof_samples, 1))]
-    inputs = _fingerprints(job, session)
-    del session
+    session = functools.cache(lambda: Session(job.original, threads=1))  # most data need no run
+    samples, data = first_and_digest(
+        job.data, lambda feeds: session().run(feeds, session().outputs), max(job.proof_samples, 1)
+    )
+    inputs = _fingerprints(job, data)
+    session.cache_clear()
     place = Place(job.output, job.form, samples)
     with Journal(journal_path(job.output)) as journal:
         changed = journal.begin(inputs, job.restart)
@@ -137,7 +139,7 @@ def _ranked(job: SearchJob, search: Search, prepared: Prepared) -> Ranking:
     return ranking
 
 
-def _fingerprints(job: SearchJob, session: Session) -> Fingerprints:
+def _fingerprints(job: SearchJob, data: str) -> Fingerprints:
     print_ = fingerprint_of(job.original).to_json()
     weights = print_.pop("constants")
     config = {"pipeline": print_pipeline(job.passes), "form": job.form, **job.inputs}
@@ -145,7 +147,7 @@ def _fingerprints(job: SearchJob, session: Session) -> Fingerprints:
         weights=text_digest(repr(weights)),
         graph=text_digest(repr(print_)),
         config=text_digest(repr(sorted(config.items()))),
-        data=data_digest(job.data, session.run),
+        data=data,
         evaluator=job.evaluator.fingerprint(),
         sensitivity=job.sensitivity,
     )

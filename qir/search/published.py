@@ -18,6 +18,8 @@ from qir.runtime.session import Feeds
 from qir.search.amct_files import FINAL_CONFIG_FILE
 
 _STEP = "step"
+_READY = "ready"
+"""The folder whose files are whole and on their way into place."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ class Place:
         return self.folder / (f".{self._name}_search" if self._name else ".search")
 
     def clear(self) -> None:
-        """Empty the folder of the search; BackendError when it cannot be made."""
+        """Empty the folder of the search; BackendError when it cannot be made.
+
+        Files that a killed search was about to move into place are moved: those there are of one model again.
+        """
         try:
+            for path in (self.scratch / _READY).glob("*"):
+                os.replace(path, self.folder / path.name)
             shutil.rmtree(self.scratch, ignore_errors=True)
             self.scratch.mkdir(parents=True)
         except OSError as error:
@@ -113,9 +120,16 @@ class Place:
         return os.path.basename(self.output)
 
     def _move(self, aside: Path) -> None:
-        """Move the files of a folder into place, data of large models first."""
+        """Move the files of a folder into place, data of large models first.
+
+        From the moment when the folder is called `_READY`, a killed search leaves the rest to the next one:
+        `clear` moves what is still in it.
+        """
         try:
-            for path in sorted(aside.iterdir(), key=lambda path: path.suffix != ".data"):
+            ready = self.scratch / _READY
+            os.replace(aside, ready)
+            for path in sorted(ready.iterdir(), key=lambda path: path.suffix != ".data"):
                 os.replace(path, self.folder / path.name)
+            ready.rmdir()
         except OSError as error:
             raise BackendError(f"the files '{self.output}_…' cannot be written: {error.strerror}") from error

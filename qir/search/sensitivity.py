@@ -1,8 +1,8 @@
 """Ranks layers by how far quantizing them moves an output: what strategies start from.
 
 Mode `layer` compares each layer's own output, all in one run, as AMCT does. Mode `model` compares the outputs
-of the model with that layer alone quantized: it costs several times as much, and its order is closer to what
-the accuracy says, so that fewer layers go back to float.
+of the model with that layer alone quantized: a sample costs several times as much, but few do, and the order
+is closer to what the accuracy says, so that fewer layers go back to float.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ SensitivitySource: TypeAlias = str | Metric | Rank
 Mode: TypeAlias = Literal["layer", "model"]
 
 SAMPLES = 8
-"""Samples on which sensitivity is measured at most: enough for an order, and cheap."""
+"""Samples on which mode `layer` measures at most: enough for an order, and cheap."""
+MODEL_SAMPLES = 1
+"""Samples of mode `model`, which cost a run behind every layer each: one tells most of the order."""
 _SHARE = 4
 """Of few calibration samples a fourth, two at least: ranking is not to cost more than calibration."""
 
@@ -43,7 +45,9 @@ def ranking_by(source: SensitivitySource, mode: str = "layer") -> Rank:
     measure = measure_sensitivity if mode == "layer" else measure_isolated
 
     def rank(graph: Graph, data: CalibrationData, progress: Progress) -> Ranking:
-        count = SAMPLES if data.total is None else min(SAMPLES, max(2, data.total // _SHARE))
+        count = MODEL_SAMPLES
+        if mode == "layer":
+            count = SAMPLES if data.total is None else min(SAMPLES, max(2, data.total // _SHARE))
         found = measure(graph, data, metric, samples=count, progress=progress)
         scores = dict(found.scores)
         if isinstance(metric, CosineSimilarity):  # AMCT's form, from 0 to 1
@@ -57,5 +61,5 @@ def sensitivity_digest(source: SensitivitySource, mode: str) -> str:
     """What a ranking depends on beside model and data."""
     if isinstance(source, (str, Metric)):
         name = source if isinstance(source, str) else object_digest(source)
-        return f"{name} by {mode} of {SAMPLES} in {_SHARE}"
+        return f"{name} by {mode} of " + (f"{SAMPLES} in {_SHARE}" if mode == "layer" else f"{MODEL_SAMPLES}")
     return function_digest(source)

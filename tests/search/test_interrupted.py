@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from chain import Counting, chain, in_order, samples
 
 import qir
+from qir.backends.files import Paths
 from qir.ir.errors import QirError
 from qir.search.errors import JournalError
 from qir.search.fingerprints import Fingerprints
@@ -185,3 +187,36 @@ def test_a_full_disk_leaves_the_best_model(tmp_path: Path, monkeypatch: pytest.M
     search()
     assert killed.floats(tmp_path / "c_fake_quant_model.onnx") == {"g0"}
     assert len(measured(tmp_path)) == count
+
+
+def test_files_on_their_way_into_place_are_moved_by_the_next_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(str(tmp_path / "c"), "ascend", ())
+    place.clear()
+    for path in place.paths:
+        path.write_text("old")
+    candidate = place.scratch / "step3" / place.paths.fake_quant_model.name
+    candidate.parent.mkdir()
+    candidate.write_text("new")
+
+    def write(_: qir.Graph, paths: Paths, title: str) -> None:
+        for path in paths[1:]:
+            path.write_text("new")
+
+    replace, moves = os.replace, iter((True, True, True, False))
+
+    def killed(source: Path, target: Path) -> None:
+        if not next(moves):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("qir.search.published.write_ascend", write)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            place.publish_candidate(chain(), candidate)
+    assert sorted(path.read_text() for path in place.paths) == ["new", "new", "old", "old"]
+    place.clear()
+    assert [path.read_text() for path in place.paths] == ["new"] * 4
+    assert list(place.scratch.iterdir()) == []
