@@ -3,12 +3,13 @@
 Real models whose INT8 form loses more than the case allows: BinarySearch, Refine and Greedy of qir, and
 NNCF's quantize_with_accuracy_control with the same data, metric and limit. Run from the repository's root:
 
-    python -m benchmarks.search [--cases superres,fastestdet] [--tools BinarySearch,nncf]
+    python -m benchmarks.search [--cases superres,fastestdet] [--tools BinarySearch,nncf] [--cpu]
 
 Evaluations are calls of the metric, of the original model and of the INT8 model included; equal models are
 measured once by this script, so that only their number counts. `outside` are the seconds that are not the
-metric's, and `x cal` is their ratio to one calibration: the same model and data through the pipeline, without
-files, in the same process just before. Each tool writes to a folder of its own.
+metric's, and `x cal` is their ratio to one calibration: the same model loaded and run through the pipeline
+with the same data, without files, in the same process just before. `--cpu` counts processor time, for
+machines that do other things too. Each tool writes to a folder of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import hashlib
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +27,11 @@ from benchmarks.assets import Feed, case_path, evaluation, session_runner
 from benchmarks.quantizers import quiet
 from benchmarks.tables import markdown
 
-BY_MODEL = "/model"
-"""Behind the name of a strategy: layers are ranked by the model's outputs instead of their own."""
-TOOLS = ("BinarySearch", f"BinarySearch{BY_MODEL}", "Refine", f"Refine{BY_MODEL}", "Greedy", "nncf")
+BY_LAYER = "/layer"
+"""Behind the name of a strategy: layers are ranked by their own outputs instead of the model's."""
+TOOLS = ("BinarySearch", f"BinarySearch{BY_LAYER}", "Refine", f"Refine{BY_LAYER}", "Greedy", "nncf")
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,21 @@ class Row:
 class Metric:
     """The metric of a case as a function of a model file; knows what it has measured, and for how long."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Clock) -> None:
         self._module, self._case = evaluation(name), CASES[name]
         self._known: dict[str, float] = {}
+        self.clock = clock
         self.calls = 0
         self.seconds = 0.0
 
     def __call__(self, file: str) -> float:
         self.calls += 1
-        start = time.perf_counter()
+        start = self.clock()
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         if digest not in self._known:
             run = session_runner(file, optimize=False)
             self._known[digest] = self._module.evaluate(run, split="dev", **self._case.options)
-        self.seconds += time.perf_counter() - start
+        self.seconds += self.clock() - start
         return self._known[digest]
 
     def reset(self) -> None:
@@ -87,19 +91,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="cost and result of accuracy-aware searches")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--tools", default=",".join(TOOLS))
+    parser.add_argument("--cpu", action="store_true", help="processor time instead of time that passes")
     options = parser.parse_args()
+    clock = time.process_time if options.cpu else time.perf_counter
     for name in options.cases.split(","):
         if name not in CASES:
             sys.exit(f"unknown case '{name}'; known: {', '.join(CASES)}")
-        report(name, [tool for tool in TOOLS if tool in options.tools.split(",")])
+        report(name, [tool for tool in TOOLS if tool in options.tools.split(",")], clock)
 
 
-def report(name: str, tools: list[str]) -> None:
+def report(name: str, tools: list[str], clock: Clock) -> None:
     """Run all tools on a case and print its table."""
     feeds = evaluation(name).load("dev")[0]
-    metric = Metric(name)
+    metric = Metric(name, clock)
     original = metric(str(case_path(name, CASES[name].model)))
-    calibration = calibration_seconds(name, feeds)
+    calibration = calibration_seconds(name, feeds, clock)
     rows = []
     for tool in tools:
         metric.reset()
@@ -122,22 +128,22 @@ def cells(tool: str, row: Row, calibration: float) -> tuple[str, ...]:
     return tool, str(row.evaluations), layers, f"{row.metric:.4f}", f"{row.outside:.1f}", ratio
 
 
-def calibration_seconds(name: str, feeds: list[Feed]) -> float:
-    """Seconds of one calibration: from the loaded model to the quantized graph."""
+def calibration_seconds(name: str, feeds: list[Feed], clock: Clock) -> float:
+    """Seconds of one calibration: from the file of the model to the quantized graph."""
     import qir
     from qir.backends.targets import target_named
     from qir.passes.pipeline import parse_pipeline
     from qir.runtime.data import open_data
 
-    graph = qir.load(case_path(name, CASES[name].model))
     target = target_named("ascend")
     passes = parse_pipeline("default", named=target.pipelines)
     seconds = []
     for _ in range(2):  # the first one compiles kernels
-        start = time.perf_counter()
+        start = clock()
+        graph = qir.load(case_path(name, CASES[name].model))
         context = qir.Context(data=open_data(feeds, graph), rules=target.rules)
-        qir.PassManager(passes).run(graph.clone(), context)
-        seconds.append(time.perf_counter() - start)
+        qir.PassManager(passes).run(graph, context)
+        seconds.append(clock() - start)
     return min(seconds)
 
 
@@ -146,13 +152,13 @@ def qir_row(name: str, feeds: list[Feed], metric: Metric, folder: Path, tool: st
     import qir
 
     case = CASES[name]
-    start = time.perf_counter()
+    start = metric.clock()
     model = case_path(name, case.model)
     result = qir.auto_quantize(
         model, feeds, metric, output=folder / "m", max_drop=case.max_drop,
-        strategy=tool.removesuffix(BY_MODEL), sensitivity_mode="model" if BY_MODEL in tool else "layer",
+        strategy=tool.removesuffix(BY_LAYER), sensitivity_mode="layer" if BY_LAYER in tool else "model",
     )  # fmt: skip
-    seconds = time.perf_counter() - start
+    seconds = metric.clock() - start
     best = result.best
     assert best is not None
     floats = best.floats if result.reached else -1
@@ -169,12 +175,12 @@ def nncf_row(name: str, feeds: list[Feed], metric: Metric, folder: Path) -> Row:
 
     def validate(model: onnx.ModelProto, _: object) -> tuple[float, None]:
         path = folder / f"{metric.calls}.onnx"
-        start = time.perf_counter()
+        start = metric.clock()
         onnx.save(model, path)
-        metric.seconds += time.perf_counter() - start
+        metric.seconds += metric.clock() - start
         return metric(str(path)), None
 
-    start = time.perf_counter()
+    start = metric.clock()
     found = nncf.quantize_with_accuracy_control(
         onnx.load(case_path(name, case.model)),
         calibration_dataset=nncf.Dataset(feeds),
@@ -184,7 +190,7 @@ def nncf_row(name: str, feeds: list[Feed], metric: Metric, folder: Path) -> Row:
         drop_type=nncf.DropType.ABSOLUTE,
         subset_size=len(feeds),
     )
-    seconds = time.perf_counter() - start
+    seconds = metric.clock() - start
     calls, spent = metric.calls, metric.seconds
     value, _ = validate(found, None)
     floats, layers = float_layers(found)
