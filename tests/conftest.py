@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault of the code: what a test finds must not depend on how fast data are drawn.
+settings.register_profile("qir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("qir")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
