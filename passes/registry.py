@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from qir.ir.errors import ConfigError, did_you_mean
 from qir.passes.balance_channels import BalanceChannels
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
@@ -47,11 +46,3 @@ _CLASSES: tuple[type[Pass], ...] = (
 
 PASSES: Mapping[str, type[Pass]] = MappingProxyType({kind.name: kind for kind in _CLASSES})
 """Name in pipelines -> class, in the order in which lists show them."""
-
-
-def pass_named(name: str) -> type[Pass]:
-    """The pass class of that name; ConfigError with the nearest names otherwise."""
-    found = PASSES.get(name)
-    if found is None:
-        raise ConfigError(f"there is no pass named '{name}'{did_you_mean(name, PASSES)}")
-    return found

@@ -13,13 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from qir.backends.targets import Target
 from qir.config.grants import Form, Grant, grants
-from qir.config.layers import Model, exact_passes, read_model
+from qir.config.layers import Model, exact_passes
 from qir.config.method_text import method_text
 from qir.config.settings import InputSettings, Method, QuantConfig
 from qir.ir.errors import ConfigError, ParseError
-from qir.ir.graph import Graph
 from qir.passes.balance_channels import BalanceChannels
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
@@ -30,17 +28,6 @@ from qir.passes.pipeline import parse_pipeline
 from qir.passes.quantize_weights import QuantizeWeights
 
 P = TypeVar("P", InsertQuant, QuantizeWeights, Calibrate)
-
-
-def configured_passes(
-    config: QuantConfig, graph: Graph, target: Target, base: Sequence[Pass]
-) -> tuple[Pass, ...]:
-    """The whole pipeline for a float model, which is left as it is; `base` are the passes to start from.
-
-    ConfigError for what the model, the target or the pipeline cannot have.
-    """
-    exact = preparing_passes(config, base)
-    return (*exact, *quantizing_passes(config, read_model(graph, target, exact), base))
 
 
 def preparing_passes(config: QuantConfig, base: Iterable[Pass]) -> tuple[Pass, ...]:

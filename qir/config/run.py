@@ -32,13 +32,6 @@ class Configured:
     rows: tuple[Row, ...]
 
 
-def run_configured(
-    original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass], context: Context
-) -> Graph:
-    """The quantized graph of `quantize_configured`."""
-    return quantize_configured(original, source, target, base, context).graph
-
-
 def quantize_configured(
     original: Graph, source: ConfigSource, target: Target, base: Sequence[Pass], context: Context
 ) -> Configured:

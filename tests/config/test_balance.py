@@ -12,7 +12,7 @@ from amct_models import DATA, TARGET, graph_of
 from qir.backends.ascend import deploy
 from qir.backends.ascend.record import records
 from qir.backends.ascend.record_reader import parse_record
-from qir.config.run import run_configured
+from qir.config.run import quantize_configured
 from qir.config.settings import InputSettings, LayerSettings, QuantConfig
 from qir.ir.graph import Graph
 from qir.passes.context import Context
@@ -27,7 +27,7 @@ def balanced() -> Graph:
     graph = graph_of("dmq")
     context = Context(rules=TARGET.rules, data=open_data(DATA / "dmq" / "calib.npz", graph))
     base = parse_pipeline("amct", named=TARGET.pipelines)
-    return run_configured(graph, DATA / "dmq" / "config.json", TARGET, base, context)
+    return quantize_configured(graph, DATA / "dmq" / "config.json", TARGET, base, context).graph
 
 
 def test_record_is_the_references_within_the_last_bits() -> None:
@@ -74,7 +74,8 @@ def test_balancing_leaves_the_float_result() -> None:
     config = QuantConfig(default=LayerSettings(inputs=InputSettings(), balance=0.3))
     data = open_data(DATA / "dmq" / "calib.npz", graph)
     base = parse_pipeline("infer-types,insert-quant", named={})
-    made = run_configured(graph, config, TARGET, base, Context(rules=TARGET.rules, data=data))
+    context = Context(rules=TARGET.rules, data=data)
+    made = quantize_configured(graph, config, TARGET, base, context).graph
     for node in made.nodes:
         if node.op == "quant":
             assert node.inputs[0] is not None

@@ -8,8 +8,8 @@ from amct_models import DATA, LAYERS, NETS, TARGET, graph_of, layers
 import qir
 from qir.backends.ascend.record import records
 from qir.backends.ascend.record_reader import parse_record
-from qir.config.lowering import configured_passes, quantizing_passes
-from qir.config.run import configured_pipeline, run_configured
+from qir.config.lowering import quantizing_passes
+from qir.config.run import configured_pipeline, quantize_configured
 from qir.config.settings import InputSettings, LayerSettings, Method, QuantConfig, WeightSettings
 from qir.ir.errors import ConfigError
 from qir.passes.context import Context
@@ -34,7 +34,7 @@ def method(name: str, **options: float) -> LayerSettings:
 
 
 def test_nothing_asked_is_the_pipeline_itself() -> None:
-    assert configured_passes(QuantConfig(), qir.parse(LAYERS), TARGET, BASE) == BASE
+    assert configured_pipeline(qir.parse(LAYERS), QuantConfig(), TARGET, BASE) == BASE
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,8 @@ def test_fusion() -> None:
     ]
     bare = configured_pipeline(graph, QuantConfig(fusion=False), TARGET, BASE)
     assert [str(p) for p in bare] == [p for p in fused if p != "fuse-bn"]
-    made = run_configured(
-        graph,
-        QuantConfig(fusion=False),
-        TARGET,
-        BASE,
-        Context(rules=TARGET.rules, data=open_data(DATA / "cnn_bn" / "calib.npz", graph)),
-    )
+    context = Context(rules=TARGET.rules, data=open_data(DATA / "cnn_bn" / "calib.npz", graph))
+    made = quantize_configured(graph, QuantConfig(fusion=False), TARGET, BASE, context).graph
     assert sum(n.op == "BatchNormalization" for n in made.nodes) == sum(
         n.op == "BatchNormalization" for n in graph.nodes
     )
@@ -190,7 +185,7 @@ def test_pipelines_without_a_place_for_it() -> None:
 def test_what_is_not_granted_is_said(caplog: pytest.LogCaptureFixture) -> None:
     graph = graph_of("mlp")
     context = Context(rules=TARGET.rules, data=open_data(DATA / "mlp" / "calib.npz", graph))
-    run_configured(graph, QuantConfig(default=WIDE), TARGET, BASE, context)
+    quantize_configured(graph, QuantConfig(default=WIDE), TARGET, BASE, context)
     expected = [node.name for node in graph.nodes if node.op == "MatMul"]
     assert expected
     assert {e.node for e in context.rewrites.refusals() if e.kind == "config"} >= set(expected)
@@ -202,7 +197,8 @@ def test_the_references_configuration_gives_its_record(net: str) -> None:
     graph = graph_of(net)
     context = Context(rules=TARGET.rules, data=open_data(DATA / net / "calib.npz", graph))
     base = parse_pipeline("amct", named=TARGET.pipelines)
-    found = records(run_configured(graph, DATA / net / "config.json", TARGET, base, context))
+    made = quantize_configured(graph, DATA / net / "config.json", TARGET, base, context)
+    found = records(made.graph)
     expected = parse_record((DATA / net / "record.txt").read_text())
     assert list(found) == list(expected)
     for name, golden in expected.items():

@@ -18,7 +18,7 @@ from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context
 from qir.passes.options import options_of
 from qir.passes.pipeline import parse_pipeline, print_pipeline
-from qir.passes.registry import PASSES, pass_named
+from qir.passes.registry import PASSES
 from qir.runtime.calibration import Ifmr, Kl, Percentile
 
 
@@ -200,13 +200,6 @@ def test_options_describe_themselves() -> None:
     assert described[0] == "bits: an integer = 8"
     assert described[6] == "ops: list of: a text = Conv,Gemm"
     assert described[8] == "limit: an integer, or none = none"
-
-
-def test_passes_are_found_by_name() -> None:
-    for name, kind in PASSES.items():
-        assert pass_named(name) is kind
-    with pytest.raises(ConfigError, match="there is no pass named 'zz'"):
-        pass_named("zz")
 
 
 @pytest.mark.parametrize(
