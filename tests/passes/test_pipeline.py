@@ -18,7 +18,6 @@ from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context
 from qir.passes.options import options_of
 from qir.passes.pipeline import parse_pipeline, print_pipeline
-from qir.passes.registry import PASSES
 from qir.runtime.calibration import Ifmr, Kl, Percentile
 
 
