@@ -1,4 +1,4 @@
-"""What a quantization did: precision of each layer and why, integer share, size, output error."""
+"""What became of each layer: its precision and why, integer share, size, output error."""
 
 from __future__ import annotations
 
