@@ -15,8 +15,8 @@ then); a Gather behind it, whose name says what is wrong, fails by that index.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType, ModuleType
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -83,56 +83,60 @@ def calibration_options(observer: Observer) -> ort.SessionOptions:
             "AMCT_SO needs the package onnxruntime-extensions, which runs the calibration ops in your "
             "session: pip install 'qir[amct]'"
         ) from error
-    kinds = extensions.PyOp
-    texts = dict.fromkeys((RECORD_FILE, OBJECT_LAYER), kinds.dt_string)
-    ranged = texts | {BATCH_NUM: kinds.dt_int64, NUM_BITS: kinds.dt_int64, WITH_OFFSET: kinds.dt_int64}
-    ranged[METHOD] = kinds.dt_string
-    balanced = texts | {MIGRATION_STRENGTH: kinds.dt_string, CHANNEL_AXIS: kinds.dt_int64}
-
-    def close_range(array: F32, **attributes: str | int) -> tuple[F32, I64]:
-        try:
-            return _scalar(observer.range(attributes, array)), _FINE
-        except Exception as error:  # nothing may leave a Python op
-            _report(attributes, error)
-            return _scalar(np.nan), _FAILED
-
-    def balance(array: F32, weight_maxima: F32, **attributes: str | int) -> I64:
-        try:
-            observer.balance(attributes, array, weight_maxima)
-        except Exception as error:  # as above
-            _report(attributes, error)
-            return _FAILED
-        return _FINE
-
-    def dump(array: Array, **attributes: str | int) -> I64:
-        try:
-            observer.dump(attributes, array)
-        except Exception as error:  # as above
-            _report(attributes, error)
-            return _FAILED
-        return _FINE
-
-    real, whole = kinds.dt_float, kinds.dt_int64
-    for op in RANGE_OPS:
-        register = extensions.onnx_op(
-            op_type=f"{DOMAIN}::{op}", inputs=[real], outputs=[real, whole], attrs=ranged
-        )
-        register(close_range)
-    register = extensions.onnx_op(
-        op_type=f"{DOMAIN}::{BALANCER}", inputs=[real, real], outputs=[whole], attrs=balanced
-    )
-    register(balance)
-    dumped = {DType.F32: real, DType.F64: kinds.dt_double, DType.I64: whole, DType.STR: kinds.dt_string}
-    for dtype, op in DUMPS.items():
-        register = extensions.onnx_op(
-            op_type=f"{DOMAIN}::{op}", inputs=[dumped[dtype]], outputs=[whole],
-            attrs=texts | {BATCH_NUM: whole},
-        )  # fmt: skip
-        register(dump)
+    _register_ops(extensions, observer)
     options = ort.SessionOptions()
     options.add_session_config_entry(*EXACT_INT8)  # models from quantization-aware training run there too
     options.register_custom_ops_library(extensions.get_library_path())
     return options
+
+
+def _register_ops(extensions: ModuleType, observer: Observer) -> None:
+    """Make the calibration ops known to onnxruntime-extensions."""
+    kinds = extensions.PyOp
+    real, whole, text = kinds.dt_float, kinds.dt_int64, kinds.dt_string
+
+    def close_range(array: F32, **attributes: str | int) -> tuple[F32, I64]:
+        scale = np.full(1, np.nan, np.float32)
+
+        def observe() -> None:
+            scale[0] = observer.range(attributes, array)
+
+        return scale, _outcome(attributes, observe)
+
+    def balance(array: F32, weight_maxima: F32, **attributes: str | int) -> I64:
+        return _outcome(attributes, lambda: observer.balance(attributes, array, weight_maxima))
+
+    def dump(array: Array, **attributes: str | int) -> I64:
+        return _outcome(attributes, lambda: observer.dump(attributes, array))
+
+    def register(
+        op: str,
+        run: Callable[..., object],
+        inputs: list[int],
+        outputs: list[int],
+        attributes: Mapping[str, int],
+    ) -> None:
+        attrs = {RECORD_FILE: text, OBJECT_LAYER: text, **attributes}
+        extensions.onnx_op(op_type=f"{DOMAIN}::{op}", inputs=inputs, outputs=outputs, attrs=attrs)(run)
+
+    for op in RANGE_OPS:
+        options = {BATCH_NUM: whole, NUM_BITS: whole, WITH_OFFSET: whole, METHOD: text}
+        register(op, close_range, [real], [real, whole], options)
+    register(BALANCER, balance, [real, real], [whole], {MIGRATION_STRENGTH: text, CHANNEL_AXIS: whole})
+    dumped = {DType.F32: real, DType.F64: kinds.dt_double, DType.I64: whole, DType.STR: text}
+    for dtype, op in DUMPS.items():
+        register(op, dump, [dumped[dtype]], [whole], {BATCH_NUM: whole})
+
+
+def _outcome(attributes: Attributes, observe: Callable[[], None]) -> I64:
+    """Let an observer see something; 1 when it fails."""
+    try:
+        observe()
+    except Exception as error:  # nothing may leave a Python op
+        expected = isinstance(error, QirError)
+        _log.error("layers %s: %s", attributes.get(OBJECT_LAYER), error, exc_info=None if expected else error)
+        return np.ones(1, np.int64)
+    return np.zeros(1, np.int64)
 
 
 class CalibrationSession:
@@ -170,15 +174,3 @@ def run_batches(model_file: str, options: ort.SessionOptions, batches: Iterable[
             session.run(feeds)
         except CalibrationError as error:
             raise CalibrationError(f"batch {number} does not run: {error}") from error
-
-
-_FINE, _FAILED = np.zeros(1, np.int64), np.ones(1, np.int64)
-
-
-def _scalar(value: float) -> F32:
-    return np.asarray([value], np.float32)
-
-
-def _report(attributes: Attributes, error: Exception) -> None:
-    expected = isinstance(error, QirError)
-    _log.error("layers %s: %s", attributes.get(OBJECT_LAYER), error, exc_info=None if expected else error)
