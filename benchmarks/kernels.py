@@ -25,6 +25,7 @@ import onnxruntime
 from benchmarks.tables import markdown
 from qir.ir.dtypes import DType
 from qir.runtime.kernels import binning, fake_quantize, finite_range, reference, rounding
+from qir.runtime.kernels.ranges import ALL_FINITE, finite_range_counted
 from qir.runtime.statistics import TensorStatistics
 
 Floats = npt.NDArray[np.float32]
@@ -137,8 +138,8 @@ def histograms(count: int) -> dict[str, Contender]:
     counts = np.zeros(binning.SLOTS, np.uint32)
 
     def counting(x: Floats) -> Contender:
-        width = np.float32(2.0 ** -statistics_of(x).histogram.exponent)
-        return lambda: binning.count_bins(x, width, counts)
+        inverse_width = 2.0 ** -statistics_of(x).histogram.exponent
+        return lambda: finite_range_counted(x, ALL_FINITE, inverse_width, counts)
 
     def streaming(x: Floats) -> Contender:
         """As calibration does: tensors of 2^20 elements, one update each."""
@@ -154,7 +155,7 @@ def histograms(count: int) -> dict[str, Contender]:
         "numba copy": copier(normal, np.ones_like(normal)),
         "qir, range": lambda: finite_range(normal),
         "numpy min, max": lambda: (normal.min(), normal.max()),
-        **{f"qir, histogram, {name}": counting(x) for name, x in data.items()},
+        **{f"qir, range and histogram, {name}": counting(x) for name, x in data.items()},
         **{f"qir, statistics, {name}": streaming(x) for name, x in data.items()},
         "numpy histogram, 2048 bins, normal": lambda: np.histogram(normal, 2048),
     }

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import math
 import statistics
 import subprocess
 import sys
@@ -34,14 +34,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.assets import case_path, evaluation, session_runner
-from benchmarks.ptq import BARE, CASE, INPUT, MODEL, QUANTIZERS, SAMPLES, peak_bytes, quantized
+from benchmarks.ptq import BARE, CASE, INPUT, MB, MODEL, QUANTIZERS, Measurement, peak_bytes, quantized
 from benchmarks.quantizers import quiet
 from benchmarks.tables import markdown
 
-MB = 1 << 20
+SAMPLES = "calibration.f32"
+SHAPE = (3, 224, 224)
+"""Of an image."""
 LOADED = "loaded"
 """Job: bare inference with the libraries of a quantizer loaded, as in `loaded:qir`."""
-Measurement = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def write_samples(path: Path, count: int) -> None:
-    """Write `count` prepared images as one array, a few at a time."""
+    """Write the numbers of `count` prepared images, a few images at a time."""
     module: ModuleType = evaluation(CASE)
     images: npt.NDArray[np.uint8] = module.images()
     there = np.flatnonzero(images.any(axis=(1, 2, 3)))
-    held = np.lib.format.open_memmap(path, "w+", np.float32, (count, *images.shape[1:]))
+    held = np.memmap(path, np.float32, "w+", shape=(count, *SHAPE))
     for start in range(0, count, 50):
         for i in range(start, min(start + 50, count)):
             image = images[there[i % len(there)]]
@@ -108,7 +109,8 @@ def write_samples(path: Path, count: int) -> None:
 
 def run_job(job: Job, folder: Path) -> None:
     """Do one job and write its measurement to `folder`."""
-    samples = np.array(np.load(folder / SAMPLES, mmap_mode="r")[: job.images])
+    # Not copied from a mapped file: that would hold all images twice, and be the peak of every process.
+    samples = np.fromfile(folder / SAMPLES, np.float32, job.images * math.prod(SHAPE)).reshape(-1, *SHAPE)
     feeds = [{INPUT: samples[i : i + job.batch]} for i in range(0, len(samples), job.batch)]
     with quiet():
         if job.name in QUANTIZERS:
@@ -169,7 +171,7 @@ def in_process(job: Job, folder: Path) -> Measurement:
     """The measurement of a job in a fresh process; leaves the program with its error if it fails."""
     command = [sys.executable, "-m", "benchmarks.marginal", "--job", job.name, "--folder", str(folder)]
     command += ["--images", str(job.images), "--batch", str(job.batch)]
-    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{job.name} failed:\n{done.stderr}")
     found: Measurement = json.loads((folder / "measurement.json").read_text(encoding="utf-8"))
@@ -179,7 +181,7 @@ def in_process(job: Job, folder: Path) -> Measurement:
 def table_rows(found: Sequence[tuple[Job, Mapping[str, Measurement]]]) -> list[list[str]]:
     rows = []
     for job, runs in found:
-        held = job.images * 3 * 224 * 224 * 4
+        held = job.images * math.prod(SHAPE) * np.dtype(np.float32).itemsize
         for label, run in ((QUANTIZERS[job.name].name, runs["job"]), ("bare", runs[BARE])):
             above = [f"{(run['bytes'] - runs[kind]['bytes']) / MB:.0f} MB" for kind in (BARE, LOADED)]
             times = [f"{run['seconds']:.2f} s", f"{run['processor']:.2f} s"]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from qir.runtime.kernels import binning
 from qir.runtime.kernels.binning import BINS, BINS_LOG2, SLOTS
+from qir.runtime.kernels.ranges import ALL_FINITE, NOTHING, Covered, finite_range_counted
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -44,6 +45,7 @@ class Histogram:
         self.count = 0
         self.minimum, self.maximum = minimum, maximum
         self.exponent = exponent_for(minimum, maximum)
+        self._covered = Covered.of(minimum, maximum)
         self._counters = np.zeros(SLOTS, np.uint32)
         self._in_counters = 0
         self._carried: I64 | None = None
@@ -82,18 +84,43 @@ class Histogram:
                 self._store(self._total(exponent))
             self.exponent = exponent
         self.minimum, self.maximum = low, high
+        self._covered = Covered.of(low, high)
 
     def add(self, values: F32) -> None:
         """Count contiguous finite values, which must lie in the covered range."""
-        inverse_width = np.float32(2.0**-self.exponent)
         for start in range(0, values.size, _CHUNK):
             part = values[start : start + _CHUNK]
-            if self._in_counters + part.size > _COUNTER_LIMIT:
-                self._carried, self._in_counters = self._total(), 0
-                self._counters[:] = 0
-            binning.count_bins(part, inverse_width, self._counters)
-            self._in_counters += part.size
-            self.count += part.size
+            self._make_room(part.size)
+            finite_range_counted(part, ALL_FINITE, 2.0**-self.exponent, self._counters)
+            self._counted(part.size)
+
+    def take(self, values: F32) -> tuple[float, float]:
+        """Cover and count contiguous values; returns their minimum and maximum.
+
+        CalibrationError when some are NaN or infinite; the histogram is then as before.
+        """
+        covered = NOTHING
+        if values.size <= _CHUNK:
+            self._make_room(values.size)
+            covered = self._covered
+        low, high, counted = finite_range_counted(values, covered, 2.0**-self.exponent, self._counters)
+        if counted:  # between zero and an end all is covered, and may still be nearer to zero than before
+            self._counted(values.size)
+            self.minimum, self.maximum = min(low, self.minimum), max(high, self.maximum)
+        else:
+            self.cover(low, high)
+            self.add(values)
+        return low, high
+
+    def _make_room(self, count: int) -> None:
+        """Let the counters hold so many more elements."""
+        if self._in_counters + count > _COUNTER_LIMIT:
+            self._carried, self._in_counters = self._total(), 0
+            self._counters[:] = 0
+
+    def _counted(self, count: int) -> None:
+        self._in_counters += count
+        self.count += count
 
     def add_histogram(self, other: Histogram) -> None:
         """Count all elements of `other`, which is left as it is."""

@@ -73,7 +73,7 @@ class TensorStatistics:
         CalibrationError without data.
         """
         self._require_data()
-        return self._histogram if self._histogram is not None else self._binned(self._minimum, self._maximum)
+        return self._histogram if self._histogram is not None else self._binned()
 
     @property
     def sample_ranges(self) -> tuple[I64, F32, F32]:
@@ -121,20 +121,15 @@ class TensorStatistics:
         values = flat_floats(array)
         if values.size == 0:
             return
-        low, high = finite_range(values)
+        low, high = finite_range(values) if self._histogram is None else self._histogram.take(values)
         if sample is not None:
             self._samples.add(sample, low, high)
             self._thin.add(sample, values)
         if self._raw is not None:
             self._raw.add(sample, values)
-        low, high = min(low, self._minimum), max(high, self._maximum)
-        if self._histogram is None and self.count + values.size <= EXACT_LIMIT:
-            self._keep(values)
-        else:
-            histogram = self._binned(low, high)
-            histogram.add(values)
-            self._become(histogram)
-        self._minimum, self._maximum = low, high
+        self._minimum, self._maximum = min(low, self._minimum), max(high, self._maximum)
+        if self._histogram is None:
+            self._keep_or_bin(values)
         self.count += values.size
 
     @staticmethod
@@ -218,14 +213,20 @@ class TensorStatistics:
     def _become(self, histogram: Histogram) -> None:
         self._histogram, self._buffer = histogram, NO_VALUES
 
-    def _binned(self, low: float, high: float) -> Histogram:
-        """The histogram so far, with room for data in [low, high]."""
-        if self._histogram is not None:
-            self._histogram.cover(low, high)
-            return self._histogram
-        histogram = Histogram(low, high)
+    def _binned(self) -> Histogram:
+        """The values kept so far in a histogram with room for the present range."""
+        histogram = Histogram(self._minimum, self._maximum)
         histogram.add(self._kept)
         return histogram
+
+    def _keep_or_bin(self, values: F32) -> None:
+        """Take in values, whose range is known, while there is no histogram."""
+        if self.count + values.size <= EXACT_LIMIT:
+            self._keep(values)
+            return
+        histogram = self._binned()
+        histogram.add(values)
+        self._become(histogram)
 
     def _keep(self, values: F32) -> None:
         needed = self.count + values.size

@@ -32,30 +32,31 @@ _BLOCK = 1024
 _WRAP = BINS - 1
 
 
-@kernel(PATTERNS, Argument("int64", 1))
-def extend_extremes(bits: U32, extremes: I64) -> None:
-    """Take the bit patterns of float32 numbers into extremes = [largest as signed, largest and smallest as
-    unsigned].
+@kernel(FLOATS, PATTERNS, FLOAT, COUNT, COUNT, Argument("int64", 1), Argument("uint32", 1))
+def count_covered(
+    x: F32, bits: U32, inverse_width: float, positive: int, negative: int, found: I64, counts: U32
+) -> None:
+    """Range of x, and its counts in one go where that range is covered already, as it nearly always is.
 
-    These are three integer instructions for eight numbers, determine minimum and maximum, and show NaN and
-    infinity.
+    `bits` are the bit patterns of x. found = [largest pattern as signed integer, largest and smallest as
+    unsigned, 1 if counted]: these are three integer instructions for eight numbers, determine minimum and
+    maximum, and show NaN and infinity. Only if the first two are not above `positive` and `negative`, x is
+    added to `counts` (SLOTS entries) of bins of width 1 / inverse_width; the limits must be such that data
+    within them fit.
+
+    The first loop over a block vectorises; the second is bound by one memory increment per element.
     """
-    signed, high, low = np.int32(extremes[0]), np.uint32(extremes[1]), np.uint32(extremes[2])
+    signed, high, low = np.int32(-0x80000000), np.uint32(0), np.uint32(0xFFFFFFFF)
     for i in range(bits.size):
         u = bits[i]
         s = np.int32(u)
         signed = s if s > signed else signed
         high = u if u > high else high
         low = u if u < low else low
-    extremes[0], extremes[1], extremes[2] = signed, high, low
-
-
-@kernel(FLOATS, FLOAT, Argument("uint32", 1))
-def count_bins(x: F32, inverse_width: float, counts: U32) -> None:
-    """Add x, all within the bins of width 1 / inverse_width, to `counts` (SLOTS entries).
-
-    The first loop over a block vectorises; the second is bound by one memory increment per element.
-    """
+    found[0], found[1], found[2] = signed, high, low
+    found[3] = np.int64(signed) <= positive and np.int64(high) <= negative
+    if not found[3]:
+        return
     index = np.empty(_BLOCK, np.uint16)
     zero_slot = np.empty(_BLOCK, np.int32)
     for i in range(_BLOCK):

@@ -68,19 +68,21 @@ def ifmr_loss_density(edges: F64, density: F64, scale: F32, low: F32, high: F32,
         loss[j] = _lane_sum(density * np.diff(f)) * step * step * step
 
 
-def extend_extremes(bits: U32, extremes: I64) -> None:
-    """Largest pattern as signed integer, largest and smallest as unsigned, of `bits` and what was there."""
+def count_covered(
+    x: F32, bits: U32, inverse_width: float, positive: int, negative: int, found: I64, counts: U32
+) -> None:
+    """Extremes of the patterns of x, and if covered its counts of bins trunc(x * inverse_width) mod BINS.
+
+    Zeros count behind the bins.
+    """
+    found[:3] = -(2**31), 0, 2**32 - 1
     if bits.size:
-        extremes[0] = max(extremes[0], int(bits.view(np.int32).max()))
-        extremes[1] = max(extremes[1], int(bits.max()))
-        extremes[2] = min(extremes[2], int(bits.min()))
-
-
-def count_bins(x: F32, inverse_width: float, counts: U32) -> None:
-    """Add x to the counts of bins trunc(x * inverse_width) mod BINS, zeros to those behind them."""
-    bins = np.trunc(x * np.float32(inverse_width)).astype(np.int64) % BINS
-    turn = BINS + np.arange(x.size) % ZERO_SLOTS
-    counts += np.bincount(np.where(x == 0, turn, bins), minlength=SLOTS).astype(np.uint32)
+        found[:3] = int(bits.view(np.int32).max()), int(bits.max()), int(bits.min())
+    found[3] = found[0] <= positive and found[1] <= negative
+    if found[3]:
+        bins = np.trunc(x * np.float32(inverse_width)).astype(np.int64) % BINS
+        turn = BINS + np.arange(x.size) % ZERO_SLOTS
+        counts += np.bincount(np.where(x == 0, turn, bins), minlength=SLOTS).astype(np.uint32)
 
 
 def merge_bins(counts: I64, first: int, last: int, doublings: int, out: I64) -> None:

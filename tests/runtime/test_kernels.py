@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -28,6 +29,7 @@ from qir.runtime.kernels import (
     reference,
     rounding,
 )
+from qir.runtime.kernels.ranges import ALL_FINITE, NOTHING, Covered, finite_range_counted
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ANY = st.floats(width=32)
@@ -122,13 +124,29 @@ def test_loss_of_a_density_is_that_of_the_values_it_stands_for(scale: float) -> 
     assert spread[0] * 256 == pytest.approx(exact[0], rel=1e-4)
 
 
+def count(kernel: Callable[..., None], x: npt.NDArray[Any], exponent: int, counts: npt.NDArray[Any]) -> None:
+    """Count x, whatever its range, in bins of width 2^exponent."""
+    kernel(x, x.view(np.uint32), 2.0**-exponent, *ALL_FINITE, np.zeros(4, np.int64), counts)
+
+
 @given(x=vectors(ANY, 3000))
 @settings(max_examples=100, deadline=None)
 def test_extremes_equal_their_twin(x: npt.NDArray[Any]) -> None:
-    got, expected = np.asarray([-(2**31), 0, 2**32 - 1]), np.asarray([-(2**31), 0, 2**32 - 1])
-    binning.extend_extremes(x.view(np.uint32), got)
-    reference.extend_extremes(x.view(np.uint32), expected)
+    got, expected = np.zeros(4, np.int64), np.zeros(4, np.int64)
+    for kernel, found in ((binning.count_covered, got), (reference.count_covered, expected)):
+        kernel(x, x.view(np.uint32), 1.0, *NOTHING, found, np.empty(0, np.uint32))
     np.testing.assert_array_equal(got, expected)
+    assert got[3] == 0
+
+
+@given(x=vectors(FINITE), limits=st.tuples(st.floats(-2, 2, width=32), st.floats(-2, 2, width=32)))
+@settings(max_examples=200, deadline=None)
+def test_numbers_are_counted_when_all_are_covered(x: npt.NDArray[Any], limits: tuple[float, float]) -> None:
+    low, high = sorted(limits)
+    counts = np.zeros(binning.SLOTS, np.uint32)
+    *_, counted = finite_range_counted(x, Covered.of(low, high), 2.0**12, counts)
+    assert counted == bool((x >= min(low, 0)).all() and (x <= max(high, 0)).all())
+    assert counts.sum() == (x.size if counted else 0)
 
 
 @given(x=vectors(FINITE))
@@ -155,8 +173,8 @@ def test_not_finite_values_are_counted(bad: float, place: int) -> None:
 def test_counting_equals_its_twin(x: npt.NDArray[Any], exponent: int) -> None:
     got, expected = np.zeros(binning.SLOTS, np.uint32), np.zeros(binning.SLOTS, np.uint32)
     for part in (x, x[::2].copy(), x[:0]):
-        binning.count_bins(part, 2.0**-exponent, got)
-        reference.count_bins(part, 2.0**-exponent, expected)
+        count(binning.count_covered, part, exponent, got)
+        count(reference.count_covered, part, exponent, expected)
     # The twin takes zero slots in turn over the whole array, the kernel over each block: the sum counts.
     np.testing.assert_array_equal(got[: binning.BINS], expected[: binning.BINS])
     assert got[binning.BINS :].sum() == expected[binning.BINS :].sum()
@@ -170,8 +188,8 @@ def test_merging_bins_is_counting_in_wider_ones(x: npt.NDArray[Any], doublings: 
     exponent = max(int(np.frexp(magnitude)[1]) - binning.BINS_LOG2 + 1, -100)
     first, last = int(x.min() / 2.0**exponent), int(x.max() / 2.0**exponent)
     fine, wide, total = (np.zeros(binning.SLOTS, np.uint32) for _ in range(3))
-    binning.count_bins(x, 2.0**-exponent, fine)
-    binning.count_bins(x, 2.0 ** -(exponent + doublings), wide)
+    count(binning.count_covered, x, exponent, fine)
+    count(binning.count_covered, x, exponent + doublings, wide)
     for merge in (binning.merge_bins, reference.merge_bins):
         total = np.zeros(binning.SLOTS, np.int64)
         merge(fine.astype(np.int64), min(first, 0), max(last, 0), doublings, total)
@@ -261,7 +279,7 @@ def test_numba_waits_for_the_first_use() -> None:
 def test_kernels_run_in_several_threads_at_once() -> None:
     data = np.random.default_rng(0).normal(size=50000).astype(np.float32)
     results: list[npt.NDArray[Any]] = [np.zeros(binning.SLOTS, np.uint32) for _ in range(4)]
-    threads = [threading.Thread(target=binning.count_bins, args=(data, 1024.0, r)) for r in results]
+    threads = [threading.Thread(target=count, args=(binning.count_covered, data, -10, r)) for r in results]
     for thread in threads:
         thread.start()
     for thread in threads:
