@@ -19,10 +19,11 @@ from qir.runtime.workers import cores, ordered_map
 
 logger = logging.getLogger(__name__)
 
-_Sums = npt.NDArray[np.float64]
-_Measured: TypeAlias = "tuple[int, _Sums] | None"
-# reference², candidate², reference * candidate, difference², number of differences, max |difference|
-_ADDED = 5
+PairSums: TypeAlias = npt.NDArray[np.float64]
+_Measured: TypeAlias = "tuple[int, PairSums] | None"
+# reference², candidate², reference * candidate, difference², |difference|, number of differences,
+# max |difference|
+_ADDED = 6
 _RECORDED_BYTES = 32 << 20
 
 
@@ -53,14 +54,17 @@ class OutputComparison:
     """Agreement of one value over `count` elements, of which `different` differ.
 
     `cosine` is the cosine similarity of all elements as one vector; `sqnr` the ratio of signal to error
-    power in dB, 10 log10(Σ reference² / Σ (reference - candidate)²), infinite for equal outputs; `max_abs`
-    the greatest difference. All are nan where an output is not finite, or has another shape (as detections
-    may have).
+    power in dB, 10 log10(Σ reference² / Σ (reference - candidate)²), infinite for equal outputs. In the unit
+    of the value: `l1` is the mean of |reference - candidate|, `l2` the root of the mean of its square and
+    `max_abs` the greatest difference (Chebyshev distance). All are nan where an output is not finite, or has
+    another shape (as detections may have).
     """
 
     name: str
     cosine: float
     sqnr: float
+    l1: float
+    l2: float
     max_abs: float
     count: int
     different: int = 0
@@ -174,14 +178,14 @@ def compare_recorded(
 def _measure(
     pairs: Sequence[Pair], unit: Unit, expected: Mapping[str, Array], got: Mapping[str, Array]
 ) -> list[_Measured]:
-    return [_sums(expected[p.reference], got[p.candidate], p, unit.where) for p in pairs]
+    return [pair_sums(expected[p.reference], got[p.candidate], p, unit.where) for p in pairs]
 
 
 def _summed_up(
     pairs: Sequence[Pair], found: Iterable[list[_Measured]], task: Task
 ) -> tuple[OutputComparison | None, ...]:
     """The comparison of each pair over all units."""
-    totals = [_Total(pair.reference) for pair in pairs]
+    totals = [PairTotal(pair.reference) for pair in pairs]
     for items in found:
         for each, item in zip(totals, items, strict=True):
             each.add(item)
@@ -189,13 +193,13 @@ def _summed_up(
     return tuple(each.comparison() for each in totals)
 
 
-class _Total:
+class PairTotal:
     """What was measured of one pair so far."""
 
     def __init__(self, name: str) -> None:
         self._name, self._count, self._sums = name, 0, np.zeros(_ADDED + 1)
 
-    def add(self, item: tuple[int, _Sums] | None) -> None:
+    def add(self, item: tuple[int, PairSums] | None) -> None:
         """The numbers of one more unit."""
         if item is not None:
             self._count += item[0]
@@ -208,7 +212,7 @@ class _Total:
         return _comparison(self._name, self._count, self._sums) if self._count else None
 
 
-def _sums(expected: Array, got: Array, pair: Pair, where: str) -> tuple[int, _Sums] | None:
+def pair_sums(expected: Array, got: Array, pair: Pair, where: str) -> tuple[int, PairSums] | None:
     """Number of elements and their sums; None for outputs that are not numbers."""
     if not isinstance(expected, np.ndarray) or expected.dtype.kind not in "fiub":
         return None
@@ -220,19 +224,22 @@ def _sums(expected: Array, got: Array, pair: Pair, where: str) -> tuple[int, _Su
         b -= pair.shift
     with np.errstate(invalid="ignore", over="ignore"):
         difference = a - b
-        largest = float(np.max(np.abs(difference))) if a.size else 0.0
+        magnitudes = np.abs(difference)
+        largest = float(np.max(magnitudes)) if a.size else 0.0
         different = float(np.count_nonzero(difference))
         squares = [np.sum(a * a), np.sum(b * b), np.sum(a * b), np.sum(difference * difference)]
-    return a.size, np.array([*squares, different, largest])
+        distance = np.sum(magnitudes)
+    return a.size, np.array([*squares, distance, different, largest])
 
 
-def _comparison(name: str, count: int, totals: _Sums) -> OutputComparison:
-    signal, other, product, error, different, largest = totals.tolist()
+def _comparison(name: str, count: int, totals: PairSums) -> OutputComparison:
+    signal, other, product, error, distance, different, largest = totals.tolist()
     if error == 0:
-        return OutputComparison(name, 1.0, math.inf, 0.0, count)
+        return OutputComparison(name, 1.0, math.inf, 0.0, 0.0, 0.0, count)
     if not math.isfinite(error):
-        return OutputComparison(name, math.nan, math.nan, math.nan, count, count)
+        return OutputComparison(name, math.nan, math.nan, math.nan, math.nan, math.nan, count, count)
     norm = math.sqrt(signal) * math.sqrt(other)
     cosine = product / norm if norm else 0.0
     sqnr = 10 * math.log10(signal / error) if signal else -math.inf
-    return OutputComparison(name, cosine, sqnr, largest, count, int(different))
+    l1, l2 = distance / count, math.sqrt(error / count)
+    return OutputComparison(name, cosine, sqnr, l1, l2, largest, count, int(different))

@@ -88,10 +88,11 @@ def run_job(job: QuantizeJob) -> None:
 
 def _output_table(report: Report) -> Table:
     table = Table()
-    for heading in ("output", "cosine", "SQNR", "max difference"):
+    for heading in ("output", "cosine", "SQNR", "L1 (mean)", "L2 (rms)", "Chebyshev (max)"):
         table.add_column(heading, justify="left" if heading == "output" else "right")
     for output in report.outputs:
-        table.add_row(output.name, f"{output.cosine:.6f}", f"{output.sqnr:.1f} dB", f"{output.max_abs:.4g}")
+        distances = (f"{number:.4g}" for number in (output.l1, output.l2, output.max_abs))
+        table.add_row(output.name, f"{output.cosine:.6f}", f"{output.sqnr:.1f} dB", *distances)
     return table
 
 

@@ -36,6 +36,8 @@ def test_against_numpy() -> None:
     assert (found.name, found.count) == ("logits", 80)
     assert found.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-12)
     assert found.sqnr == pytest.approx(10 * np.log10((a @ a) / ((a - b) @ (a - b))), rel=1e-9)
+    assert found.l1 == pytest.approx(np.abs(a - b).mean(), rel=1e-12)
+    assert found.l2 == pytest.approx(np.sqrt(np.square(a - b).mean()), rel=1e-12)
     assert found.max_abs == np.abs(a - b).max()
     assert 0.9 < found.cosine < 1
 
@@ -56,7 +58,7 @@ def test_limit() -> None:
     session = Session(graph, threads=1)
     (found,) = compare_outputs(session, session, open_data({"x": X}, graph), limit=5)
     assert found.count == 20
-    assert (found.cosine, found.sqnr, found.max_abs) == (1.0, math.inf, 0.0)
+    assert (found.cosine, found.sqnr, found.l1, found.l2, found.max_abs) == (1.0, math.inf, 0.0, 0.0, 0.0)
 
 
 def test_a_dead_candidate() -> None:
@@ -74,7 +76,7 @@ def test_outputs_that_cannot_be_compared_are_nan() -> None:
     (found,) = compare_outputs(session, session, open_data({"x": np.zeros((2, 4), np.float32)}, graph))
     assert math.isnan(found.cosine)
     assert math.isnan(found.sqnr)
-    assert math.isnan(found.max_abs)
+    assert all(map(math.isnan, (found.l1, found.l2, found.max_abs)))
     counting, relu = elementwise("NonZero"), elementwise("Relu")
     data = open_data({"x": np.ones((2, 4), np.float32)}, relu)
     (found,) = compare_outputs(Session(relu, threads=1), Session(counting, threads=1), data)
