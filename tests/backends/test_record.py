@@ -131,6 +131,12 @@ def test_bad_fields(fields: str, message: str) -> None:
         parse_record(f'record {{ key: "c" value {{ {fields} }} }}', "amct.txt")
 
 
+def test_a_bad_line_among_the_channels_is_shown_as_it_stands() -> None:
+    lines = "".join(f"    scale_w: {1 + i}.5\n" for i in range(20)).replace(" 7.5", " 7.5x")
+    with pytest.raises(BackendError, match=r"10:14 : '    scale_w: 7.5x'"):
+        parse_record(f'record {{\n  key: "a"\n  value {{\n{lines}  }}\n}}\n')
+
+
 def test_fields_of_other_toolkits_are_read(caplog: pytest.LogCaptureFixture) -> None:
     known = f'{GOOD} channels: 3 op_data_type: "FLOAT32" shift_bit: 0'
     assert parse_record(f'record {{ key: "c" value {{ {known} }} }}')["c"].scale_w == (1.0,)
