@@ -27,6 +27,7 @@ from qir.runtime.run_file import ModelFile
 from qir.runtime.session import EXACT_INT8, Feeds, Session
 
 T = TypeVar("T")
+R = TypeVar("R")
 _SATURATED = 0.02  # of the range of an output; other roundings stay far below
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def write_files(
     `feeds` is one set of inputs for the trial run (made up from the input types when None). BackendError when
     the graph has open quants, the place cannot be written, or the fake-quant model fails its trial run.
     """
-    paths, _ = write_and_look(graph, prefix, form, feeds, lambda _: None)
+    paths, _ = write_and_look(graph, prefix, form, feeds, lambda *_: None)
     return paths
 
 
@@ -90,13 +91,13 @@ def write_and_look(
     prefix: str | os.PathLike[str],
     form: str,
     feeds: Feeds | None,
-    look: Callable[[Paths], T],
-    optimize: bool = True,
+    look: Callable[[Paths, R | None], T],
+    examine: Callable[[ModelFile], R] | None = None,
 ) -> tuple[Paths, T]:
     """As `write_files`, and what `look` says of the files, which it sees before they are in their place.
 
-    An error of `look` leaves no file. `optimize=False` spares the trial run ONNX Runtime's optimizations,
-    where `look` will run the model with them.
+    An error of `look` leaves no file. `examine` runs the written fake-quant model, with one thread and ONNX
+    Runtime's optimizations, in place of a trial run on `feeds`; `look` gets what it returns.
     """
     check_form(form)
     check_prefix(prefix)
@@ -112,10 +113,10 @@ def write_and_look(
             fake_quant.release()  # as large as the float model, and what looks at the files takes memory too
             return_freed_memory()
             with ThreadPoolExecutor(1) as beside:
-                trial = beside.submit(_trial_run, graph, aside.fake_quant_model, form, feeds, optimize)
-                write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
-                trial.result()
-            seen = look(aside)
+                rest = beside.submit(write_ascend, graph, aside, os.path.basename(prefix) or graph.name)
+                tried = _trial_run(graph, aside.fake_quant_model, form, feeds, examine)
+                rest.result()
+            seen = look(aside, tried)
             _publish(sorted(Path(made).iterdir()), folder)
     except BaseException as error:
         if created and folder.is_dir() and not any(folder.iterdir()):
@@ -136,22 +137,29 @@ def write_ascend(graph: Graph, paths: Paths, title: str) -> None:
     deployed.release()
 
 
-def _trial_run(graph: Graph, path: Path, form: str, feeds: Feeds | None, optimize: bool) -> None:
-    """Open the written fake-quant model and run it once. Where nothing can be fed, opening it must do."""
+def _trial_run(
+    graph: Graph, path: Path, form: str, feeds: Feeds | None, examine: Callable[[ModelFile], R] | None
+) -> R | None:
+    """Open the written fake-quant model and run it: as `examine` does, or once on `feeds`.
+
+    Where nothing can be fed, opening it must do.
+    """
     given = made_up_feeds(graph) if feeds is None else feeds
     try:
-        model = ModelFile(path, exact=form == "qdq", optimize=optimize)
+        model = ModelFile(path, exact=form == "qdq", threads=1)
         if given is None:
             _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)
-        else:
-            found = model.run(given)
-            if form == "qdq":
-                _try_default_options(path, given, found)
+            return None
+        if form == "qdq":
+            _try_default_options(path, given, model.run(given))
+        elif examine is None:
+            model.run(given)
+        return None if examine is None else examine(model)
     except ModelError as error:
         failure = None if given is None else _failure(graph, given)
         if failure is not None and feeds is None:
             _log.warning("'%s' was not run: made-up inputs do not fit the float model either", path.name)
-            return
+            return None
         if failure is not None:
             raise BackendError(f"the float model itself fails: {failure}") from error
         raise BackendError(f"the fake-quant model fails its trial run: {error}") from error

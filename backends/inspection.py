@@ -1,10 +1,10 @@
-"""Looks at the files of a quantized model before they are published: ATC's rules, and the proof."""
+"""Looks at the files of a quantized model before they are published: its outputs, ATC's rules, the proof."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qir.backends.ascend.check import Finding, check
 from qir.backends.fake_quant import lower
@@ -13,7 +13,10 @@ from qir.backends.proof import prove
 from qir.backends.proof_result import Proof
 from qir.frontends.onnx import read_model
 from qir.ir.graph import Graph
+from qir.runtime.compare import OutputComparison, Recording, compare_recorded
 from qir.runtime.memory import return_freed_memory
+from qir.runtime.progress import SILENT, Progress
+from qir.runtime.run_file import ModelFile
 from qir.runtime.session import Feeds
 
 PROOF_SAMPLES = 2
@@ -22,29 +25,43 @@ PROOF_SAMPLES = 2
 
 @dataclass(frozen=True)
 class Inspected:
-    """Where the files are, what ATC's rules say about the deploy graph, and the proof (None: no samples)."""
+    """Where the files are, what ATC's rules say about the deploy graph, and the proof (None: no samples).
+
+    `outputs` say how near those of the fake-quant model are to recorded ones.
+    """
 
     paths: Paths
     findings: tuple[Finding, ...]
     proof: Proof | None
+    outputs: tuple[OutputComparison, ...] = ()
 
 
 def write_inspected_files(
-    graph: Graph, prefix: str | os.PathLike[str], form: str, feeds: Feeds | None, samples: Sequence[Feeds]
+    graph: Graph,
+    prefix: str | os.PathLike[str],
+    form: str,
+    samples: Sequence[Feeds],
+    recording: Recording | None = None,
+    progress: Progress = SILENT,
 ) -> Inspected:
     """Write the files of a completely quantized graph, read both models back, check and prove them.
 
-    The proof runs on `samples`; the rest is as in `write_files`, but with `feeds` form ascend is tried
-    without ONNX Runtime's optimizations: the proof, or who has compared its outputs, runs it with them.
-    BackendError when the proof fails: then no file is left.
+    The proof runs on `samples`. `recording` is of the float model, with whose outputs those of the written
+    fake-quant model are compared. Without either, the model is tried on made-up inputs; the rest is as in
+    `write_files`. BackendError when the proof fails: then no file is left.
     """
+    recorded: Sequence[Feeds] = () if recording is None else [unit.feeds for unit in recording.units]
 
-    def look(paths: Paths) -> tuple[tuple[Finding, ...], Proof | None]:
-        return inspect_files(graph, paths, form, samples)
+    def examine(model: ModelFile) -> tuple[OutputComparison, ...]:
+        return () if recording is None else compare_recorded(recording, model, progress)
 
-    optimize = form != "ascend" or feeds is None  # with samples, others run form ascend optimized
-    paths, (findings, proof) = write_and_look(graph, prefix, form, feeds, look, optimize)
-    return Inspected(paths, findings, proof)
+    def look(paths: Paths, outputs: tuple[OutputComparison, ...] | None) -> Inspected:
+        with progress.task("prove", None):
+            return Inspected(paths, *inspect_files(graph, paths, form, samples), outputs or ())
+
+    feeds = next(iter((*samples, *recorded)), None)
+    paths, seen = write_and_look(graph, prefix, form, feeds, look, None if recording is None else examine)
+    return replace(seen, paths=paths)
 
 
 def inspect_files(

@@ -94,6 +94,11 @@ class JointRun:
         layers = [self._layer(pair, results) for pair in self._pairs]
         return Seen(layers, read, {name: results[name] for name in self._ours}, found)
 
+    def stop(self) -> None:
+        """Make the runs under way fail soon, and all later ones."""
+        if self._session is not None:
+            self._session.stop()
+
     def _layer(self, pair: LayerPair, results: Mapping[str, Array]) -> LayerSums | None:
         read, sums = self._differences[pair.read], self._differences[pair.sums]
         counts = _count(read, results), _count(sums, results)

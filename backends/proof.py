@@ -7,13 +7,14 @@ below 2^24: then every integer must be equal, and a single one that is not is a 
 Layers with a larger bound cannot be proven this way: their sums may differ by rounding, which then may move
 what follows. All layers must store the same numbers in both graphs, whether or not a sample shows it.
 
-Both graphs run as one, which subtracts integers where they are made: memory is that of a run, however many
-there are. Only those that differ are fetched afterwards, for the message or the count.
+Both graphs run as one, which subtracts integers where they are made: memory is that of a run, of as many at
+a time as there are cores. Only integers that differ are fetched afterwards, for the message or the count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from qir.backends.ascend.check.structure import array_of
 from qir.backends.joint_run import JointRun, Seen, integer_kind
@@ -29,6 +30,7 @@ from qir.runtime.deploy.runner import DeployRunner, lower_for
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.session import Feeds, Session, aligned_copy
 from qir.runtime.units import Array
+from qir.runtime.workers import cores, ordered_map
 
 _HELD = 4
 """Samples whose integers are held, one byte each, while one session after the other is open."""
@@ -52,14 +54,16 @@ def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
     del lowered
     for start in range(0, len(samples), _HELD):
         given = [_aligned(feeds) for feeds in samples[start : start + _HELD]]
-        reads = comparison.run(joint, given, start)
+        with ThreadPoolExecutor(1) as beside:
+            opening = beside.submit(OptimizedReads, fake_quant, kinds)
+            reads = comparison.run(joint, given, start)
+            optimized = opening.result()
         return_freed_memory()
-        optimized = OptimizedReads(fake_quant, kinds)
-        for feeds, exact in zip(given, reads, strict=True):
-            found = optimized.run(feeds)
+        found = ordered_map(optimized.run, given, cores(), optimized.stop)
+        for exact, moved in zip(reads, found, strict=True):
             for tally in comparison.tallies:
                 name = tally.pair.read[0]
-                tally.add_flips(exact[name], found[name])
+                tally.add_flips(exact[name], moved[name])
         del optimized
     for each in stored:
         check_parameters(fake_quant, each)
@@ -91,8 +95,9 @@ class _Comparison:
         """Compare on some samples, the first of which is number `start`; returns what their layers read."""
         reads: list[Mapping[str, Array]] = []
         with joint:
-            for i, feeds in enumerate(samples, start):
-                seen = joint.run(feeds) or self._run_apart(feeds)
+            runs = ordered_map(joint.run, samples, cores(), joint.stop)
+            for i, (feeds, found) in enumerate(zip(samples, runs, strict=True), start):
+                seen = found or self._run_apart(feeds)
                 self._add(seen, feeds, f"sample {i}")
                 reads.append(seen.read)
         return reads

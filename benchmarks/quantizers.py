@@ -62,7 +62,7 @@ def qir_quantizer(*, proof: bool = True) -> Quantizer:
         assert result.paths is not None
         return result.paths.fake_quant_model
 
-    return Quantizer("qir" if proof else "qir, no proof", "qir", ("qir:quantize", "qir.runtime.kernels"), run)
+    return Quantizer("qir" if proof else "qir, no proof", "qir", ("qir:quantize", "qir.runtime.kernels", "numba"), run)
 
 
 class _Reader:

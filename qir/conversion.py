@@ -178,7 +178,7 @@ def _write(graph: Graph, output: str | os.PathLike[str], form: str, data: DataSo
     if data is not None:
         units = open_data(data, graph).units(Session(graph, threads=1).run)
         samples = [unit.feeds for unit in itertools.islice(units, PROOF_SAMPLES)]
-    return write_inspected_files(graph, output, form, samples[0] if samples else None, samples)
+    return write_inspected_files(graph, output, form, samples)
 
 
 def _configured(item: Pass, unfused: tuple[str, ...]) -> Pass:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -144,18 +145,25 @@ class Recording:
 def record_outputs(reference: Runner, data: CalibrationData, limit: int) -> Recording:
     """What `reference` returns for the first `limit` units, so that it can be closed before the next opens.
 
-    Fewer units when they and their outputs take more than 32 MB; one at least.
+    Fewer units when they and their outputs take more than 32 MB; one at least. `reference` is of no use
+    afterwards.
     """
+
+    def run(unit: Unit) -> tuple[Unit, dict[str, Array]]:
+        feeds = {name: aligned_copy(array) for name, array in unit.feeds.items()}
+        return unit, reference.run(feeds, reference.outputs)
+
     units: list[Unit] = []
     outputs: list[dict[str, Array]] = []
     size = 0
-    for unit in itertools.islice(data.units(lambda feeds: reference.run(feeds, reference.outputs)), limit):
-        feeds = {name: aligned_copy(array) for name, array in unit.feeds.items()}
-        units.append(unit)
-        outputs.append(reference.run(feeds, reference.outputs))
-        size += sum(array.nbytes for array in (*unit.feeds.values(), *outputs[-1].values()))
-        if size > _RECORDED_BYTES:
-            break
+    stream = itertools.islice(data.units(lambda feeds: reference.run(feeds, reference.outputs)), limit)
+    with contextlib.closing(ordered_map(run, stream, cores(), reference.stop)) as runs:
+        for unit, found in runs:
+            units.append(unit)
+            outputs.append(found)
+            size += sum(array.nbytes for array in (*unit.feeds.values(), *found.values()))
+            if size > _RECORDED_BYTES:
+                break
     return Recording(reference.outputs, tuple(units), tuple(outputs))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ def cores() -> int:
 
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, stop: Callable[[], None]
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Results of `function` for all `items`, in their order; at most 2 * `workers` items are under way.
 
     The first error in the order of the items is raised, whichever thread comes to it first. `items` is read

@@ -186,12 +186,12 @@ def test_what_an_unprovable_layer_moves_is_counted() -> None:
 @pytest.mark.parametrize("form", ["ascend", "qdq"])
 def test_files_are_proven_before_they_are_published(form: str, tmp_path: Path) -> None:
     graph = many_layers().quantized()
-    done = write_inspected_files(graph, tmp_path / "net", form, FEEDS[0], FEEDS[:2])
+    done = write_inspected_files(graph, tmp_path / "net", form, FEEDS[:2])
     assert done.proof is not None
     assert done.proof.samples == 2
     assert done.paths.deploy_model.exists()
     assert [f.rule for f in done.findings] == ["dynamic-shape"]
-    assert write_inspected_files(graph, tmp_path / "other", form, FEEDS[0], ()).proof is None
+    assert write_inspected_files(graph, tmp_path / "other", form, ()).proof is None
 
 
 def test_a_failed_proof_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_a_failed_proof_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monke
     honest = deploy.pack_params
     monkeypatch.setattr(deploy, "pack_params", lambda scale: honest(scale * np.float32(1.5)))
     with pytest.raises(BackendError, match=r"layer 'left' .* reads other integers"):
-        write_inspected_files(many_layers().quantized(), tmp_path / "new" / "net", "ascend", FEEDS[0], FEEDS)
+        write_inspected_files(many_layers().quantized(), tmp_path / "new" / "net", "ascend", FEEDS)
     assert not (tmp_path / "new").exists()
 
 

@@ -92,7 +92,7 @@ def write_models(graph: Graph, save_path: str, kinds: Collection[str] = MODEL_FI
     """
 
     def make(prefix: str) -> Sequence[Path]:
-        made = write_inspected_files(graph, prefix, "ascend", None, [])
+        made = write_inspected_files(graph, prefix, "ascend", [])
         for finding in made.findings:
             _log.warning("%s", finding)
         return [getattr(made.paths, kind) for kind in kinds]
