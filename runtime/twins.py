@@ -2,27 +2,19 @@
 
 In the result every layer of the model computes in float. A quantized layer has a twin that reads the float
 layer's own input through the layer's quants, so that the difference of both outputs is what quantizing this
-layer alone does to it. Activations are quantized by the QuantizeLinear and DequantizeLinear of ONNX Runtime's
-own domain, which go with any opset; weights and biases are constants with their fake-quantized values.
+layer alone does to it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
-from qir.ir.errors import PassError
 from qir.ir.graph import Graph
-from qir.ir.node import Attribute, Node, Value
+from qir.ir.node import Node, Value
 from qir.ir.quants import bias_add, is_quant, quant_of, quantized_layers, unquantized
-from qir.ir.types import UNKNOWN, QuantParams, QuantSpec, TensorType, Type
-from qir.runtime.weights import fake_quantize
-
-DOMAIN = "com.microsoft"
-_ONNX_TYPES = {DType.F16: 10, DType.F32: 1, DType.F64: 11}
+from qir.ir.types import QuantSpec
+from qir.runtime.rounder import DOMAIN, Rounder
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class _Builder:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._rounded: dict[Value, Value] = {}
+        self.rounded = Rounder(graph).rounded
 
     def double(self, layer: Node) -> Twin:
         """The twin of a layer; the layer itself reads floats afterwards."""
@@ -107,60 +99,3 @@ class _Builder:
             before=node,
         )
         return made.output
-
-    def rounded(self, value: Value, reader: Node) -> Value:
-        """What a twin reads for an operand: a quant's rounded value, any other as it is."""
-        quant = value.producer
-        if quant is None or not is_quant(quant):
-            return value
-        if value not in self._rounded:
-            params = value.tensor.quant
-            if not isinstance(params, QuantParams):
-                raise PassError(
-                    f"quant '{value.name}', read by '{reader.name}', has no scale yet; run calibrate first"
-                )
-            self._rounded[value] = self._round(unquantized(value), params, quant)
-        return self._rounded[value]
-
-    def _round(self, source: Value, params: QuantParams, quant: Node) -> Value:
-        if source.constant is not None:
-            weights = source.constant.array
-            fake = fake_quantize(weights, params).astype(weights.dtype, copy=False)
-            return self._graph.constant(Constant.of(fake), f"{source.name}.fake")
-        if params.spec.qtype.is_float:
-            return self._cast(self._cast(source, params.spec.qtype, quant), source.tensor.dtype, quant)
-        single = self._cast(source, DType.F32, quant)
-        scale = self._graph.constant(params.scale_array().reshape(()), f"{source.name}.scale")
-        zero = np.asarray(params.zero_point_array().reshape(()), params.spec.qtype.numpy)
-        operands = (scale, self._graph.constant(zero, f"{source.name}.zero_point"))
-        stored = self._insert("QuantizeLinear", [single, *operands], quant)
-        back = self._insert("DequantizeLinear", [stored, *operands], quant)
-        return self._cast(back, source.tensor.dtype, quant)
-
-    def _cast(self, value: Value, dtype: DType | None, quant: Node) -> Value:
-        """The value in a float type; itself when it has it already, or none is known."""
-        if dtype is None or value.tensor.dtype in (dtype, None):
-            return value
-        return self._insert("Cast", [value], quant, "", {"to": _ONNX_TYPES[dtype]}, TensorType(dtype))
-
-    def _insert(
-        self,
-        op: str,
-        inputs: list[Value],
-        quant: Node,
-        domain: str = DOMAIN,
-        attributes: dict[str, Attribute] | None = None,
-        kind: Type = UNKNOWN,
-    ) -> Value:
-        name = self._graph.unique_node_name(f"{quant.name}.{op}")
-        outputs = [self._graph.unique_value_name(name)]
-        return self._graph.add(
-            op,
-            inputs,
-            domain=domain,
-            name=name,
-            outputs=outputs,
-            types=[kind],
-            attributes=attributes,
-            before=quant,
-        ).output
