@@ -11,6 +11,7 @@ from qir.backends.fake_quant import check_form
 from qir.backends.files import Paths, check_prefix, output_paths
 from qir.backends.inspection import PROOF_SAMPLES
 from qir.backends.targets import Target, target_named
+from qir.config.layers import exact_passes
 from qir.config.open import ConfigSource, as_levels
 from qir.config.outline import node_names
 from qir.config.resolved_file import path_beside, write_resolved
@@ -28,9 +29,11 @@ from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.left_float import FLOAT
 from qir.passes.manager import PassManager
-from qir.passes.pipeline import parse_pipeline
+from qir.passes.pipeline import parse_pipeline, print_pipeline
 from qir.passes.rules import TargetRules
 from qir.report import Report, report_layers
+from qir.report.document import About
+from qir.report.similarity import LayerSimilarity
 from qir.runtime.calibration import METHODS, method_named
 from qir.runtime.data import DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
@@ -44,7 +47,8 @@ class Quantized:
     """The closed graph, the files written (None without `output`), and the report.
 
     With a configuration, `resolved` is the table of what each operand was to have and has; that of a
-    quant_config is written to `resolved_path` too.
+    quant_config is written to `resolved_path` too. `similarity` is there if layers were to be compared;
+    `report_path` holds the report as JSON.
     """
 
     graph: Graph
@@ -52,6 +56,8 @@ class Quantized:
     report: Report
     resolved: tuple[Row, ...] = ()
     resolved_path: Path | None = None
+    similarity: LayerSimilarity | None = None
+    report_path: Path | None = None
 
 
 def quantize(
@@ -68,6 +74,7 @@ def quantize(
     form: str = "ascend",
     batch_size: int | None = None,
     proof_samples: int = PROOF_SAMPLES,
+    compare_layers: bool = False,
     progress: Progress | None = None,
 ) -> Quantized:
     """Quantize a float model with calibration data; write its files when `output` is a prefix.
@@ -79,7 +86,8 @@ def quantize(
     entries of one of these JSON files, or a QuantConfig. `form` is that of the fake-quant graph, "ascend" or
     "qdq". `batch_size` is accepted for scripts that pass one: samples are run one by one, so it changes no
     bit of the result. On the first `proof_samples` the written deploy graph must give the integers of the
-    fake-quant graph in every layer, as the report says (0: no proof).
+    fake-quant graph in every layer, as the report says (0: no proof). `compare_layers` measures how near
+    each layer is to the float one, with everything quantized and with it alone; that takes a few runs more.
 
     `statistics` are what `calibrate` returned, or a file of them: scales come from these, and data are only
     compared and proven on. Without data neither is done, and the report has a note that says so.
@@ -109,6 +117,8 @@ def quantize(
         raise ConfigError(
             "no data to calibrate with; give data, or statistics that `qir calibrate` has taken"
         )
+    if context.data is None and compare_layers:
+        raise ConfigError("layers are compared on data: give data beside the statistics")
     levels = None if config is None else as_levels(config, node_names(original))
     resolved_path = None if levels is None or output is None else path_beside(output, config)
     if config is None:
@@ -117,11 +127,14 @@ def quantize(
     else:
         made = quantize_configured(original, config, chosen, passes, context)
     _check_any_quantized(made.graph, chosen.rules)
-    files = Files(output, form, proof_samples)
-    paths, report = finish(original, original is not model, made.graph, context, files)
+    floats = _exact(original, passes, context) if compare_layers else None
+    files = Files(output, About(chosen.name, print_pipeline(passes), form), proof_samples, floats)
+    done = finish(original, original is not model, made.graph, context, files)
     if resolved_path is not None:
         write_resolved(levels, made.rows, resolved_path)
-    return Quantized(made.graph, paths, report, made.rows, resolved_path)
+    return Quantized(
+        made.graph, done.paths, done.report, made.rows, resolved_path, done.similarity, done.report_path
+    )
 
 
 def _opened(statistics: Statistics | str | os.PathLike[str] | None) -> Statistics | None:
@@ -152,6 +165,13 @@ def _configured(item: Pass, method: str, skip: Sequence[str]) -> Pass:
     if isinstance(item, InsertQuant) and skip:
         return replace(item, skip=(*item.skip, *skip))
     return item
+
+
+def _exact(original: Graph, passes: Sequence[Pass], context: Context) -> Graph:
+    """The float model behind the passes in front of insert-quant, which may equalize ranges of layers."""
+    graph = original.clone()
+    PassManager(exact_passes(passes)).run(graph, context)
+    return graph
 
 
 def _check_not_input(model: object, output: str | os.PathLike[str]) -> None:

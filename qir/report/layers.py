@@ -15,7 +15,7 @@ from qir.ir.node import Node
 from qir.ir.quants import is_quant, is_restored, operand_precision, quantized_layers, quantized_tensors
 from qir.ir.types import spec_of
 from qir.ir.walk import walk_nodes
-from qir.passes.calibrate import CONSTANT_INPUT
+from qir.passes.activation_scales import CONSTANT_INPUT
 from qir.passes.insert_quant import INT8_WEIGHT
 from qir.passes.left_float import FLOAT
 from qir.runtime.compare import OutputComparison
@@ -49,7 +49,8 @@ class Report:
     """Layers in running order, outputs, sizes in bytes, and sentences about anything unusual.
 
     `findings` are those of ATC's rules on the deploy graph; `proof` is what comparing its integers with the
-    fake-quant graph's has shown (None: nothing was written, or no proof asked for).
+    fake-quant graph's has shown (None: nothing was written, or no proof asked for); `compared_samples` how
+    many samples outputs were compared on.
     """
 
     layers: tuple[LayerReport, ...]
@@ -59,6 +60,7 @@ class Report:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     proof: Proof | None = None
+    compared_samples: int = 0
 
     @property
     def integer_share(self) -> float | None:

@@ -38,6 +38,7 @@ def test_sample_prints_tables_and_both_accuracies(tmp_path: Path) -> None:
         "digits_fake_quant_model.onnx",
         "digits_quant.json",
         "digits_record.txt",
+        "digits_report.json",
     ]
 
 
