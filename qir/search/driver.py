@@ -6,39 +6,29 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from qir import __version__
 from qir.backends.fake_quant import check_form
 from qir.backends.files import check_prefix
-from qir.backends.targets import target_named
 from qir.config.open import ConfigSource
-from qir.config.run import configured_pipeline
 from qir.ir.errors import ConfigError
-from qir.ir.graph import Graph
-from qir.models import CaffeFiles, FilePath, load
-from qir.passes.context import Context
-from qir.quantization import configure
-from qir.runtime.data import DataSource, open_data
-from qir.runtime.enough import AtLeast
-from qir.runtime.progress import SILENT, Progress
+from qir.runtime.data import DataSource
+from qir.runtime.progress import Progress
 from qir.runtime.statistics_file import Statistics
-from qir.samples import PREFIX, sample_named
-from qir.search.configurations import check_fallback
 from qir.search.ending import PROOF_SAMPLES
 from qir.search.evaluations import Limits
 from qir.search.evaluators import EvaluatorSource, MaxDrop, Rule, Threshold, open_evaluator
+from qir.search.fallback import check_fallback
 from qir.search.final_config import start_config
-from qir.search.fingerprints import statistics_digest
+from qir.search.inputs import ModelArgument, open_inputs
 from qir.search.job import SearchJob, run_search
+from qir.search.opened import SearchOutputs
 from qir.search.search import silent
 from qir.search.sensitivity import SensitivitySource, ranking_by, sensitivity_digest
 from qir.search.steps import Listener, SearchResult
 from qir.search.strategies import Strategy, strategy_named
 
-Model = FilePath | bytes | CaffeFiles | Graph
-
 
 def auto_quantize(
-    model: Model,
+    model: ModelArgument,
     data: DataSource,
     evaluator: EvaluatorSource,
     *,
@@ -88,30 +78,21 @@ def auto_quantize(
     """
     judge = open_evaluator(evaluator, _rule(max_drop, at_least, higher_is_better, relative))
     ladder, limits = check_fallback(fallback), _limits(max_evaluations, max_time)
-    chosen, proposer, rank = (
-        target_named(target),
-        strategy_named(strategy),
-        ranking_by(sensitivity, sensitivity_mode),
-    )
+    proposer, rank = strategy_named(strategy), ranking_by(sensitivity, sensitivity_mode)
     check_form(form)
     check_prefix(output)
-    original = model if isinstance(model, Graph) else load(model)
     names = (skip,) if isinstance(skip, str) else tuple(skip)
-    passes = configure(chosen, pipeline, method, names)
-    if config is not None:
-        passes = configured_pipeline(original, config, chosen, passes)
-    start = start_config(original, config, chosen, passes, names)
-    known = Statistics.load(statistics) if isinstance(statistics, (str, os.PathLike)) else statistics
-    opened = AtLeast(open_data(data, original), start.batch_num)
-    context = Context(data=opened, statistics=known, rules=chosen.rules, progress=progress or SILENT)
-    measured = sensitivity_digest(sensitivity, sensitivity_mode)
-    job = SearchJob(
-        original, _file_of(model), passes, context, judge, proposer, rank, measured, ladder,
-        limits, os.fspath(output), form, proof_samples, keep_best, restart,
-        None if log_folder is None else Path(log_folder), listener, start,
-        {"target": target, "version": __version__, "statistics": statistics_digest(known)},
+    inputs = open_inputs(
+        model, data, judge, statistics=statistics, target=target, pipeline=pipeline, config=config,
+        method=method, skip=names, progress=progress,
     )  # fmt: skip
-    return run_search(job)
+    logs = None if log_folder is None else Path(log_folder)
+    outputs = SearchOutputs(os.fspath(output), form, proof_samples, keep_best, restart, logs, listener)
+    measured, start = (
+        sensitivity_digest(sensitivity, sensitivity_mode),
+        start_config(inputs.model, config, names),
+    )
+    return run_search(SearchJob(inputs, outputs, proposer, rank, measured, ladder, limits, start))
 
 
 def _rule(max_drop: float | None, at_least: float | None, higher: bool, relative: bool) -> Rule | None:
@@ -130,12 +111,3 @@ def _limits(evaluations: int | None, seconds: float | None) -> Limits:
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"max_time must be more than 0 seconds, not {seconds:g}")
     return Limits(evaluations, seconds)
-
-
-def _file_of(model: Model) -> Path | None:
-    """The ONNX file that the user gave; None for everything else."""
-    if not isinstance(model, (str, os.PathLike)):
-        return None
-    text = os.fspath(model)
-    path = sample_named(text).model if text.startswith(PREFIX) else Path(text)
-    return Path(path) if Path(path).suffix == ".onnx" else None

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from qir.backends.ascend.check import Finding
 from qir.backends.files import Paths
 from qir.backends.proof_result import Proof
-from qir.config.amct.file import AmctConfig
 from qir.ir.graph import Graph
-from qir.ir.quants import quantized_layers
 from qir.report import LayerReport, report_layers
 from qir.runtime.progress import Progress
-from qir.search.amct_files import FINAL_CONFIG_FILE, write_text
-from qir.search.configurations import Configuration, Prepared, configured_graph
-from qir.search.final_config import final_config
+from qir.search.configurations import Candidates, Configuration
 from qir.search.ranking import Ranking
 from qir.search.search import Search
 from qir.search.steps import Outcome, SearchResult, Step
@@ -28,13 +25,15 @@ little beside its evaluations, which run the model too."""
 
 @dataclass(frozen=True)
 class Ending:
-    """How a search is to end: with what start of the final configuration, how much proof, keeping what."""
+    """How a search is to end: with how much proof, keeping what.
 
-    config: AmctConfig
+    `write_config` writes the configuration of the result, whose graph it gets, into a folder.
+    """
+
+    write_config: Callable[[Path, Graph, Configuration], None]
     proof_samples: int
     keep_best: bool
     progress: Progress
-    changed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class _Written:
 
 def finish(
     search: Search,
-    prepared: Prepared,
+    candidates: Candidates,
     ranking: Ranking,
     found: Configuration | None,
     stopped: bool,
@@ -67,12 +66,12 @@ def finish(
         best = search.nearest()
     written = _Written()
     if best is not None and (outcome == "reached" or how.keep_best):
-        written = _write(search, prepared, best, how)
+        written = _write(search, candidates, best, how)
     search.place.remove_scratch()
     evaluations = search.evaluations
     return SearchResult(
         outcome, stopped, best, written.graph, written.paths, written.layers, ranking, tuple(search.steps),
-        evaluations.asked, evaluations.journalled, how.changed,
+        evaluations.asked, evaluations.journalled, search.changed,
         time.perf_counter() - evaluations.started, evaluations.seconds, written.findings, written.proof,
     )  # fmt: skip
 
@@ -83,14 +82,12 @@ def _final(search: Search, found: Configuration | None) -> Step | None:
     return step if step is not None and step.metric_eval[0] else search.best
 
 
-def _write(search: Search, prepared: Prepared, step: Step, how: Ending) -> _Written:
+def _write(search: Search, candidates: Candidates, step: Step, how: Ending) -> _Written:
     configuration = step.configuration
     assert configuration is not None  # the original model is no result
-    graph = configured_graph(prepared, configuration)
+    graph = candidates.graph(configuration)
     search.publish(configuration, graph)
     with how.progress.task("prove", None):
         written = search.place.inspect(graph, how.proof_samples)
-    names = {node.name for node in quantized_layers(graph)}
-    text = final_config(how.config, names, configuration)
-    write_text(Path(search.place.folder, FINAL_CONFIG_FILE), text)
+    how.write_config(search.place.folder, graph, configuration)
     return _Written(graph, written.paths, report_layers(graph, {}), written.findings, written.proof)

@@ -7,17 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qir.backends.targets import Target
 from qir.config.amct.create import create_config
 from qir.config.amct.file import AmctConfig, AmctLayer
 from qir.config.amct.reader import parse_config
-from qir.config.layers import read_model
+from qir.config.layers import Model
 from qir.config.levels.file import Levels
 from qir.config.open import ConfigSource, as_levels, read_definition
 from qir.config.settings import QuantConfig
 from qir.config.text_file import read_text
 from qir.ir.graph import Graph
-from qir.passes.base import Pass
+from qir.ir.quants import quantized_layers
+from qir.search.amct_files import FINAL_CONFIG_FILE, write_text
 from qir.search.configurations import Configuration
 
 
@@ -39,11 +39,14 @@ def _layer(layer: AmctLayer, quantized: bool, rung: str | None) -> AmctLayer:
     return replace(layer, quant_enable=quantized and rung is None)
 
 
-def start_config(
-    graph: Graph, source: ConfigSource | None, target: Target, passes: Sequence[Pass], skip: Sequence[str]
-) -> AmctConfig:
+def write_final_config(start: AmctConfig, folder: Path, graph: Graph, configuration: Configuration) -> None:
+    """Write the final configuration of a search, whose result is `graph`, as AMCT calls it."""
+    names = {node.name for node in quantized_layers(graph)}
+    write_text(folder / FINAL_CONFIG_FILE, final_config(start, names, configuration))
+
+
+def start_config(model: Model, source: ConfigSource | None, skip: Sequence[str]) -> AmctConfig:
     """What `final_config` starts from: the user's configuration, or all layers with their defaults."""
-    model = read_model(graph, target, passes)
     if (
         source is None
         or isinstance(source, (QuantConfig, Levels))

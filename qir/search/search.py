@@ -1,43 +1,39 @@
-"""One search, step by step, as AMCT's driver goes (specification A.7), without its repetitions.
+"""What a search has found so far: it evaluates models, and keeps the files of the best one in place.
 
-The original model is evaluated and must satisfy; then the completely quantized one; the layers are ranked in
-any case; and if the quantized model fails, a strategy proposes which layers to roll back, once for each rung
-of the fallback ladder until one satisfies. The best model that satisfies is on the disk at any moment.
+Nothing here decides which configuration comes next, or what its rungs are; who drives the search does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qir.ir.graph import Graph
 from qir.search.amct_files import HISTORY_FILE, HistoryEntry, print_history, write_text
-from qir.search.configurations import (
-    Configuration,
-    Prepared,
-    Rung,
-    configured_graph,
-    lowered,
-    takes_int16,
-)
+from qir.search.configurations import Candidates, Configuration, lowered
 from qir.search.evaluations import MODEL_KEY, Evaluations
 from qir.search.evaluators.checked import check_original, judged
-from qir.search.loop import fine_search
 from qir.search.published import Place
-from qir.search.ranking import Ranking
 from qir.search.steps import Listener, Step
-from qir.search.strategies.base import Flags, MetricEval, Strategy
+from qir.search.strategies.base import Flags, MetricEval
 
 
 @dataclass
 class Search:
-    """The state of a search: what was evaluated, and which of it is best."""
+    """The state of a search: what was evaluated, and which of it is best.
+
+    `changed` names the inputs that were others when the journal was last used. Of the models that satisfy,
+    the one whose configuration has the least `cost` is best: the number of layers rolled back, unless other
+    rungs are worth another price.
+    """
 
     evaluations: Evaluations
     place: Place
-    strategy: Strategy
     log_folder: Path
     listener: Listener
+    changed: tuple[str, ...] = ()
+    cost: Callable[[Configuration], float] = len
     steps: list[Step] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
     best: Step | None = None
@@ -55,29 +51,35 @@ class Search:
         self._tell(Step(1, None, 0, found.metric, answer, found.seconds, found.from_journal))
         return answer
 
-    def evaluate(self, prepared: Prepared, configuration: Configuration, order: Flags) -> MetricEval:
+    def evaluate(
+        self,
+        candidates: Candidates,
+        configuration: Configuration,
+        order: Flags,
+        left: Callable[[], int | None] = lambda: None,
+    ) -> MetricEval:
         """Evaluate a configuration, write down the answer, and keep the model if it is the best so far.
 
-        `order` has its flags in the order in which the history lists them.
+        `order` has its flags in the order in which the history lists them; `left` estimates how many
+        evaluations will follow, once the answer is there.
         """
         number = len(self.steps) + 1
         made: list[tuple[Graph, Path]] = []
 
         def write() -> Path:
-            self.keep_best(prepared)
-            graph = configured_graph(prepared, configuration)
+            self.keep_best(candidates)
+            graph = candidates.graph(configuration)
             made.append((graph, self.place.write_candidate(graph, number)))
             return made[0][1]
 
         found = self.evaluations.configured(configuration, write)
         answer = judged(self.evaluations.evaluator, self._original, found.metric)
-        left = self.strategy.evaluations_left() if configuration else None
-        total = len(prepared.layers)
+        total = len(candidates.layers)
         step = Step(
-            number, configuration, total, found.metric, answer, found.seconds, found.from_journal, left
+            number, configuration, total, found.metric, answer, found.seconds, found.from_journal, left()
         )
         self._note(order, answer)
-        if answer[0] and (self.best is None or step.floats < self.best.floats):
+        if answer[0] and self._is_best(configuration):
             self.best = step
             for graph, candidate in made:
                 self.place.publish_candidate(graph, candidate)
@@ -86,27 +88,9 @@ class Search:
         self._tell(step)
         return answer
 
-    def fine(
-        self, prepared: Prepared, ranking: Ranking, first: MetricEval, rung: Rung
-    ) -> Configuration | None:
-        """What the strategy comes to when layers are rolled back to `rung`; None when nothing satisfies."""
-        wide = takes_int16(prepared) if rung == "int16" else frozenset()
-        if rung == "int16" and not wide:
-            return None
-
-        def configuration(flags: Flags) -> Configuration:
-            back = [name for name, quantized in flags.items() if not quantized]
-            return {name: "float32" if rung == "int16" and name not in wide else rung for name in back}
-
-        def evaluate(flags: Flags) -> MetricEval:
-            return self.evaluate(prepared, configuration(flags), flags)
-
-        found = fine_search(self.strategy, ranking.information, first, evaluate, floats_end=not wide)
-        return None if found is None else configuration(found)
-
-    def all_rolled_back(self, ranking: Ranking, original: MetricEval) -> None:
+    def all_rolled_back(self, layers: Sequence[str], original: MetricEval) -> None:
         """Note, as AMCT does, that the search ended with every layer in float."""
-        self._note(dict.fromkeys(ranking.worst_first, False), original)
+        self._note(dict.fromkeys(layers, False), original)
 
     def step_of(self, configuration: Configuration) -> Step | None:
         """The first step in which a configuration was evaluated."""
@@ -124,12 +108,12 @@ class Search:
         whole = all(path.exists() for path in self.place.paths)
         self._published = names if isinstance(names, dict) and whole else None
 
-    def keep_best(self, prepared: Prepared) -> None:
+    def keep_best(self, candidates: Candidates) -> None:
         """See to it that the files of the best model are in place."""
         if self.best is None or self.best.configuration is None:
             return
         if lowered(self.best.configuration) != self._published:
-            self.publish(self.best.configuration, configured_graph(prepared, self.best.configuration))
+            self.publish(self.best.configuration, candidates.graph(self.best.configuration))
 
     def publish(self, configuration: Configuration, graph: Graph) -> None:
         """Put the files of a model in place, unless this search has done so last, and write that down."""
@@ -142,6 +126,10 @@ class Search:
         if self._published != names:
             self.evaluations.journal.append({"kind": "best", "key": self._key, "lowered": names})
         self._published = self._written = names
+
+    def _is_best(self, configuration: Configuration) -> bool:
+        best = None if self.best is None else self.best.configuration
+        return best is None or self.cost(configuration) < self.cost(best)
 
     @property
     def _key(self) -> str:

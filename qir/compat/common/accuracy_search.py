@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from qir.backends.ascend.record import LayerRecord, print_record
@@ -39,14 +40,16 @@ from qir.runtime.metrics import Metric
 from qir.runtime.progress import SILENT
 from qir.runtime.sensitivity import measure_sensitivity
 from qir.search.amct_files import LOG_FOLDER, RANKING_FILE, print_ranking
-from qir.search.configurations import Configuration, Prepared, configured_graph
+from qir.search.configurations import Configuration
 from qir.search.ending import Ending, finish
 from qir.search.errors import EvaluatorError
 from qir.search.evaluations import Evaluations, Limits
 from qir.search.evaluators import Evaluator
-from qir.search.final_config import final_config
+from qir.search.fallback import climb
+from qir.search.final_config import final_config, write_final_config
 from qir.search.fingerprints import Fingerprints
 from qir.search.journal import Journal
+from qir.search.prepared import Prepared
 from qir.search.published import Place
 from qir.search.ranking import Ranking
 from qir.search.search import Search, silent
@@ -110,7 +113,7 @@ def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
     inputs = Fingerprints(*("amct",) * 6)
     # Metrics of any class stay in memory; nothing is asked of the evaluator that AMCT does not ask.
     evaluations = Evaluations(job.evaluator, journal, inputs, Limits(), time.perf_counter(), frozenset())
-    search = Search(evaluations, place, job.strategy, Path(LOG_FOLDER).absolute(), silent)
+    search = Search(evaluations, place, Path(LOG_FOLDER).absolute(), silent)
     original = search.check_original(Path(job.model_file))
     found = _calibrate(job, place)
     search.place = replace(place, samples=found.data.feeds)
@@ -119,10 +122,12 @@ def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
     whole = search.evaluate(prepared, {}, dict.fromkeys(prepared.layers, True))
     ranking = _ranked(job, prepared.closed, found.data)
     write_text(place.folder / RANKING_FILE, print_ranking(ranking))
-    best: Configuration | None = {} if whole[0] else search.fine(prepared, ranking, whole, "float32")
+    best: Configuration | None = {}
+    if not whole[0]:
+        best = climb(search, job.strategy, prepared, ranking, whole)
     if best is None:
-        search.all_rolled_back(ranking, original)
-    how = Ending(found.config, PROOF_SAMPLES, False, SILENT, ())
+        search.all_rolled_back(ranking.worst_first, original)
+    how = Ending(partial(write_final_config, found.config), PROOF_SAMPLES, False, SILENT)
     result = finish(search, prepared, ranking, best, False, how)
     last = search.steps[-1].configuration or {}
     if result.reached and result.best is not None:
@@ -177,7 +182,7 @@ def _ranked(job: AccuracyJob, closed: Graph, data: FedBatches) -> Ranking:
 
 def _write_last(job: AccuracyJob, found: _Calibrated, last: Configuration) -> None:
     """Write the record of a step's model, and its flags into the configuration file."""
-    graph = configured_graph(found.prepared, last)
+    graph = found.prepared.graph(last)
     quantized = {node.name for node in quantized_layers(graph)}
     kept = {k: r for k, r in found.records.items() if r.is_tensor_quantize or k in quantized}
     write_text(Path(job.record_file), print_record(kept))

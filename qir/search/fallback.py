@@ -1,0 +1,69 @@
+"""The ladder that rolled back layers climb: a search on each rung until one satisfies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+from qir.ir.errors import ConfigError, did_you_mean
+from qir.search.configurations import Configuration
+from qir.search.loop import fine_search
+from qir.search.prepared import Prepared
+from qir.search.ranking import Ranking
+from qir.search.search import Search
+from qir.search.strategies.base import Flags, MetricEval, Strategy
+
+Rung: TypeAlias = Literal["int16", "float16", "float32"]
+
+
+def check_fallback(fallback: Sequence[str]) -> tuple[Rung, ...]:
+    """The rungs of a ladder; ConfigError for an unknown one or a wrong order."""
+    known: tuple[Rung, ...] = get_args(Rung)
+    found: list[Rung] = []
+    for name in fallback:
+        rung = next((rung for rung in known if rung == name), None)
+        if rung is None:
+            raise ConfigError(
+                f"there is no fallback '{name}'; known: {', '.join(known)}{did_you_mean(name, known)}"
+            )
+        found.append(rung)
+    if not found or [known.index(rung) for rung in found] != sorted({known.index(rung) for rung in found}):
+        raise ConfigError(f"a fallback ladder goes up in this order, each rung once: {', '.join(known)}")
+    return tuple(found)
+
+
+def climb(
+    search: Search,
+    strategy: Strategy,
+    prepared: Prepared,
+    ranking: Ranking,
+    whole: MetricEval,
+    fallback: Sequence[Rung] = ("float32",),
+) -> Configuration | None:
+    """What the strategy comes to on the first rung where it finds something; None when nothing satisfies.
+
+    `whole` is the answer to the model in which every layer is quantized.
+    """
+    for rung in fallback:
+        found = _on_rung(search, strategy, prepared, ranking, whole, rung)
+        if found is not None:
+            return found
+    return None
+
+
+def _on_rung(
+    search: Search, strategy: Strategy, prepared: Prepared, ranking: Ranking, whole: MetricEval, rung: Rung
+) -> Configuration | None:
+    wide = prepared.takes_int16() if rung == "int16" else frozenset()
+    if rung == "int16" and not wide:
+        return None
+
+    def configuration(flags: Flags) -> Configuration:
+        back = [name for name, quantized in flags.items() if not quantized]
+        return {name: "float32" if rung == "int16" and name not in wide else rung for name in back}
+
+    def evaluate(flags: Flags) -> MetricEval:
+        return search.evaluate(prepared, configuration(flags), flags, strategy.evaluations_left)
+
+    found = fine_search(strategy, ranking.information, whole, evaluate, floats_end=not wide)
+    return None if found is None else configuration(found)
