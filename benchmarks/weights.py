@@ -35,7 +35,7 @@ from qir.ir.node import Node
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.context import Context
 from qir.passes.manager import PassManager
-from qir.passes.quantize_weights import open_weight_spec
+from qir.passes.weight_scales import open_weight_spec
 from qir.runtime.data import open_data
 from qir.runtime.weights import fake_quantize
 

@@ -21,24 +21,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, PassError
 from qir.ir.graph import Graph
-from qir.ir.node import Node, Value
-from qir.ir.types import QuantParams, QuantSpec
+from qir.ir.node import Node
+from qir.ir.types import QuantSpec
+from qir.passes.activation_scales import activation_params, close_activation, never_filled, too_small
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insertion.selection import Selection, check_layers, check_ops, check_patterns
 from qir.passes.left_float import leave_in_float
 from qir.passes.measurement import open_activation_quants, statistics_for
 from qir.passes.selected_quants import selected_quant
+from qir.passes.weight_scales import quant_source
 from qir.runtime.calibration import METHODS, CalibrationMethod, Ifmr
-from qir.runtime.scales import NO_SCALE, in_float16, is_lost, unusable_range
+from qir.runtime.scales import unusable_range
 from qir.runtime.statistics import TensorStatistics
 
 IFMR = Ifmr()
-CONSTANT_INPUT = "qir.constant_input"
-"""Metadata key of a layer whose quantized input never varied in the calibration data: a sentence."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Calibrate(Pass):
         for node in quants:
             if node.graph is None:
                 continue  # it went with its only layer
-            reason = _close(node, statistics[_source(node).name], self)
+            reason = _close(node, statistics[quant_source(node).name], self)
             if reason is None:
                 context.rewrites.applied(self.name, node.name)
                 continue
@@ -102,10 +101,10 @@ class Calibrate(Pass):
 
 def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str | None:
     """Close an open quant; or the reason why its readers must stay in float."""
-    source, spec = _source(node), node.output.tensor.quant
+    source, spec = quant_source(node), node.output.tensor.quant
     assert isinstance(spec, QuantSpec)
     if statistics.count == 0:
-        return f"its input '{source.name}' was empty in every sample"
+        return never_filled(source)
     unusable = None if spec.qtype.is_float else unusable_range(statistics.minimum, statistics.maximum)
     if unusable is not None:
         layers = ", ".join(use.node.name for use in node.output.uses)
@@ -116,41 +115,8 @@ def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str 
                 "normalize the data"
             )
         return f"{failure} Its input '{source.name}' {unusable}"
-    try:
-        params = _params(options.method, statistics, spec)
-    except CalibrationError as error:
-        raise CalibrationError(f"tensor '{source.name}' (quantized as '{node.name}'): {error}") from error
-    low, high = statistics.minimum, statistics.maximum
-    if is_lost(params, max(-low, high)) and not options.as_amct:
-        return f"its input '{source.name}' is too small, within [{low:.3g}, {high:.3g}]: {NO_SCALE}"
-    if params.scale and (options.scales == "float16" or source.tensor.dtype is DType.F16):
-        params = QuantParams.of(spec, in_float16(params.scale_array()), params.zero_point)
-    node.output.type = node.output.tensor.with_quant(params)
-    if low == high:
-        for layer, _ in node.output.uses:
-            layer.metadata[CONSTANT_INPUT] = f"its input '{source.name}' was {low:.9g} in every sample"
-    return None
-
-
-def _params(method: CalibrationMethod, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
-    """What a method chooses; CalibrationError where one of the user's own fails or answers something else."""
-    if type(method).__module__.startswith("qir."):
-        return method.close(statistics, spec)
-    where = f"close() of calibration method '{METHODS.name_of(method)}'"
-    try:
-        params: object = method.close(statistics, spec)
-    except CalibrationError:
-        raise
-    except Exception as error:
-        raise CalibrationError(f"{where} raised {type(error).__name__}: {error}") from error
-    if not isinstance(params, QuantParams) or params.spec != spec:
-        raise CalibrationError(
-            f"{where} must return QuantParams of the spec that it was given, not {params!r}"
-        )
-    return params
-
-
-def _source(node: Node) -> Value:
-    value = node.inputs[0]
-    assert value is not None, f"quant '{node.name}' reads nothing; verify would have refused it"
-    return value
+    params = activation_params(node, spec, statistics, options.method, float16=options.scales == "float16")
+    reason = None if options.as_amct else too_small(source, params, statistics)
+    if reason is None:
+        close_activation(node, params, statistics)
+    return reason

@@ -19,20 +19,15 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
-import numpy as np
-
-from qir.ir.dtypes import DType
-from qir.ir.errors import ConfigError, PassError, QirError
+from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
-from qir.ir.node import Node, Value
-from qir.ir.quants import is_quant
-from qir.ir.types import QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insertion.selection import Selection, check_layers, check_ops, check_patterns
 from qir.passes.left_float import leave_in_float
 from qir.passes.selected_quants import selected_quant
-from qir.runtime.scales import NO_SCALE, is_lost
+from qir.passes.weight_scales import open_weight_spec, quant_source, weight_params
+from qir.runtime.scales import NO_SCALE
 from qir.runtime.weights import Arq, Kl, Mse, WeightMethod
 
 _METHODS: Mapping[str, type[Arq | Mse | Kl]] = MappingProxyType({"arq": Arq, "mse": Mse, "kl": Kl})
@@ -68,10 +63,12 @@ class QuantizeWeights(Pass):
             if spec is None or quant is None:
                 continue
             changed = True
-            if close_weight(quant, spec, method):
+            params = weight_params(quant, spec, method)
+            if params is not None:
+                quant.output.type = quant.output.tensor.with_quant(params)
                 context.rewrites.applied(self.name, quant.name)
                 continue
-            reason = f"its weights '{_source(quant).name}' are too small: {NO_SCALE}"
+            reason = f"its weights '{quant_source(quant).name}' are too small: {NO_SCALE}"
             for layer, _ in quant.output.uses:
                 leave_in_float(layer, reason)
                 context.rewrites.refused(self.name, layer.name, reason)
@@ -101,32 +98,3 @@ class QuantizeWeights(Pass):
             check_layers("layers", self.layers, graph, context.rules)
         check_patterns("regex", self.regex)
         return selection
-
-
-def open_weight_spec(node: Node) -> QuantSpec | None:
-    """The spec of a node that is an open quant of a constant and not of a bias; otherwise None."""
-    if not is_quant(node) or _source(node).constant is None:
-        return None
-    quant = node.output.tensor.quant
-    return quant if isinstance(quant, QuantSpec) and quant.qtype is not DType.I32 else None
-
-
-def close_weight(node: Node, spec: QuantSpec, method: WeightMethod) -> bool:
-    """Give the quant of a constant its scales; False, leaving it open, when all would become zero."""
-    source = _source(node)
-    assert source.constant is not None
-    try:
-        params = method.close(source.constant.array, spec)
-    except QirError as error:
-        readers = ", ".join(f"'{use.node.name}'" for use in node.output.uses)
-        raise PassError(f"weight '{source.name}' of {readers}: {error}") from error
-    if is_lost(params, float(np.abs(source.constant.array).max())):
-        return False
-    node.output.type = node.output.tensor.with_quant(params)
-    return True
-
-
-def _source(node: Node) -> Value:
-    value = node.inputs[0]
-    assert value is not None, f"quant '{node.name}' reads nothing; verify would have refused it"
-    return value

@@ -52,12 +52,15 @@ class Rounder:
             return self._graph.constant(Constant.of(fake), f"{source.name}.fake")
         if params.spec.qtype.is_float:
             return self._cast(self._cast(source, params.spec.qtype, before), source.tensor.dtype, before)
-        single = self._cast(source, DType.F32, before)
         scale = self._graph.constant(params.scale_array().reshape(()), f"{source.name}.scale")
         zero = np.asarray(params.zero_point_array().reshape(()), params.spec.qtype.numpy)
-        operands = (scale, self._graph.constant(zero, f"{source.name}.zero_point"))
-        stored = self._insert("QuantizeLinear", [single, *operands], before)
-        back = self._insert("DequantizeLinear", [stored, *operands], before)
+        return self.round_by(source, scale, self._graph.constant(zero, f"{source.name}.zero_point"), before)
+
+    def round_by(self, source: Value, scale: Value, zero_point: Value, before: Node | None) -> Value:
+        """`source` rounded by scale and zero point that are values of the graph, too."""
+        single = self._cast(source, DType.F32, before)
+        stored = self._insert("QuantizeLinear", [single, scale, zero_point], before)
+        back = self._insert("DequantizeLinear", [stored, scale, zero_point], before)
         return self._cast(back, source.tensor.dtype, before)
 
     def _cast(self, value: Value, dtype: DType | None, before: Node | None) -> Value:

@@ -16,8 +16,9 @@ from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.verify import verify
 from qir.passes.context import Context
+from qir.passes.equalization.inputs import EQUALIZED
 from qir.passes.equalization.layer_weights import LayerWeights, weights_of
-from qir.passes.equalize_inputs import EQUALIZED, EqualizeInputs
+from qir.passes.equalize_inputs import EqualizeInputs
 from qir.runtime.channel_maxima import collect_channel_maxima
 from qir.runtime.data import open_data
 
