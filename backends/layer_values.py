@@ -25,11 +25,10 @@ from qir.backends.ascend.check.structure import (
 )
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
+from qir.passes.insert_quant import FAKE_DEQUANT
 
 GraphKind = Literal["float", "fake-quant", "qdq", "deploy"]
 
-FAKE_DEQUANT = ".fakedequant.mul"
-"""What a fake-quant graph calls the node that dequantizes a layer, behind the name of the layer."""
 _LAYER_OPS = (
     "Conv", "ConvTranspose", "Gemm", "MatMul", "AveragePool", "MaxPool", "GlobalAveragePool", "Einsum",
     "LSTM", "GRU", "RNN", "Attention", "BatchNormalization", "InstanceNormalization", "LayerNormalization",

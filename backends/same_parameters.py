@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.backends.ascend.check.structure import MOVING_OPS, array_of
-from qir.backends.layer_values import FAKE_DEQUANT, dequant_operands
+from qir.backends.layer_values import dequant_operands
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
+from qir.passes.insert_quant import FAKE_DEQUANT
 from qir.runtime.deploy.layers import IntegerLayer
 
 Array = npt.NDArray[Any]

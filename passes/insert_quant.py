@@ -36,6 +36,8 @@ from qir.passes.rules import OperandRule, OpRule, TargetRules
 INT8_WEIGHT = "qir.int8_weight"
 """Metadata key of a layer whose weight was to have fewer bits and is INT8: the reason, a sentence."""
 
+FAKE_DEQUANT = ".fakedequant.mul"
+"""What a fake-quant graph calls the node that dequantizes a layer, behind the name of the layer."""
 QUANTIZED_OPS = frozenset({
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
     "ConvInteger", "MatMulInteger", "QGemm", "AscendQuant", "AscendDequant", "AscendAntiQuant",
@@ -156,8 +158,9 @@ def _note(node: Node, rules: TargetRules) -> bool:
 def refuse_quantized_models(graph: Graph) -> None:
     """PassError when the model already computes with integers."""
     for node in walk_nodes(graph):
-        if node.op in QUANTIZED_OPS:
+        what = f"a {node.op}" if node.op in QUANTIZED_OPS else "of a fake-quant graph"
+        if node.op in QUANTIZED_OPS or node.name.endswith(FAKE_DEQUANT):
             cure = "quantize the float model from which it was made"
             if node.op in ("QuantizeLinear", "DequantizeLinear"):
                 cure = f"`qir convert` takes its scales over (pass import-qdq), or {cure}"
-            raise PassError(f"the model is already quantized: node '{node.name}' is a {node.op}; {cure}")
+            raise PassError(f"the model is already quantized: node '{node.name}' is {what}; {cure}")
