@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
-import itertools
 import json
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
+from qir.closed_model import closed_model
 from qir.config.open import ConfigSource
-from qir.ir.cost import graph_macs, macs
-from qir.ir.errors import ConfigError, PassError, did_you_mean
+from qir.ir.errors import ConfigError, did_you_mean
 from qir.ir.graph import Graph
-from qir.ir.quants import quantized_layers, unquantized
-from qir.models import load
-from qir.quantization import quantize
-from qir.runtime.data import CalibrationData, DataSource, open_data
+from qir.models import ModelSource
+from qir.report.layers import report_layers
+from qir.report.shapes import shapes_of
+from qir.runtime.data import CalibrationData, DataSource
 from qir.runtime.isolated import measure_isolated
 from qir.runtime.metrics import Metric, metric_named
 from qir.runtime.progress import Progress
 from qir.runtime.sensitivity import measure_sensitivity
 from qir.runtime.session import Session
 from qir.runtime.statistics_file import Statistics
-
-if TYPE_CHECKING:
-    import onnx
 
 Mode = Literal["layer", "model"]
 SAMPLES: dict[str, int] = {"layer": 16, "model": 8}
@@ -96,7 +93,7 @@ def score_text(report: SensitivityReport, score: float) -> str:
 
 
 def sensitivity(
-    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    model: ModelSource | Graph,
     data: DataSource,
     *,
     metric: str | Metric = "cosine-similarity",
@@ -123,20 +120,14 @@ def sensitivity(
     """
     chosen = metric_named(metric) if isinstance(metric, str) else metric
     count = _count(samples, mode)
-    original = model if isinstance(model, Graph) else load(model)
-    opened = open_data(data, original)
-    if quantized_layers(original):
-        changed = (statistics, target, pipeline, method, tuple(skip), config)
-        _check_unchanged(changed != (None, "ascend", "default", "ifmr", (), None))
-        graph = original
-    else:
-        graph = quantize(
-            original, opened, statistics=statistics, target=target, pipeline=pipeline, method=method,
-            skip=skip, config=config, progress=progress,
-        ).graph  # fmt: skip
+    opened = closed_model(
+        model, data, statistics=statistics, target=target, pipeline=pipeline, method=method, skip=skip,
+        config=config, progress=progress,
+    )  # fmt: skip
     measure = measure_isolated if mode == "model" else measure_sensitivity
-    found = measure(graph, opened, chosen, samples=count, progress=progress)
-    return SensitivityReport(chosen, mode, found.samples, _layers(graph, opened, found.ranking()))
+    found = measure(opened.graph, opened.data, chosen, samples=count, progress=progress)
+    layers = _layers(opened.graph, opened.data, found.ranking())
+    return SensitivityReport(chosen, mode, found.samples, layers)
 
 
 def _count(samples: int | None, mode: str) -> int:
@@ -148,19 +139,13 @@ def _count(samples: int | None, mode: str) -> int:
     return SAMPLES[mode] if samples is None else samples
 
 
-def _check_unchanged(changed: bool) -> None:
-    if changed:
-        raise ConfigError(
-            "the model is quantized already; leave out statistics, target, pipeline, method, skip and "
-            "config, or give the float model"
-        )
-
-
 def _layers(
     graph: Graph, data: CalibrationData, ranking: Sequence[tuple[str, float]]
 ) -> tuple[LayerSensitivity, ...]:
-    """The layers in the order of the ranking, with what they cost."""
-    counts = graph_macs(graph, _shapes(graph, data))
+    """The layers in the order of the ranking, with what they cost on the first sample."""
+    session = functools.cache(lambda: Session(graph, threads=1))  # most data need no run
+    first = next(data.units(lambda feeds: session().run(feeds, session().outputs)))
+    counts = {layer.name: layer.macs for layer in report_layers(graph, shapes_of(graph, first.feeds))}
     known = [count for count in counts.values() if count is not None]
     total = sum(known) if len(known) == len(counts) else 0
     found = []
@@ -169,16 +154,3 @@ def _layers(
         share = own / total if own is not None and total else None
         found.append(LayerSensitivity(name, graph.node(name).op, score, own, share))
     return tuple(found)
-
-
-def _shapes(graph: Graph, data: CalibrationData) -> dict[str, tuple[int, ...]]:
-    """The shapes that the first sample gives to layers whose types do not say how much they multiply."""
-    unknown = [node for node in graph.nodes if macs(node) is None]
-    ends = [v for node in unknown for v in (*node.inputs, *node.outputs) if v is not None]
-    taps = list(dict.fromkeys(unquantized(value).name for value in ends))
-    if not taps:
-        return {}
-    session = Session(graph, taps=taps, threads=1)
-    for unit in itertools.islice(data.units(lambda feeds: session.run(feeds, session.outputs)), 1):
-        return {name: array.shape for name, array in session.run(unit.feeds, taps).items()}
-    raise PassError("the data have no samples")

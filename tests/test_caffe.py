@@ -93,6 +93,8 @@ def test_commands_take_prototxt_and_caffemodel(data: str, tmp_path: Path) -> Non
     done = call("quantize", *cnn, "--stats", stats, "--data", data, "-o", prefix)
     assert done.exit_code == 0, done.output
     assert "8 of 8 layers run in integers" in done.output
+    ranked = call("sensitivity", *cnn, "--stats", stats, "--data", data, "--samples", "1")
+    assert "8 layers, 1 samples" in ranked.output
     config = json.loads(call("config", *cnn).output)
     assert set(LAYERS["cnn"]) <= set(config)
     assert call("run", "--data", data, *cnn, "-o", f"{prefix}.npz").exit_code == 0

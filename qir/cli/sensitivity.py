@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("model")
+@model_argument
 @click.option("--data", help=f"Calibration data, of which the first samples are measured: {DATA_HELP}")
 @click.option(
     "--stats", metavar="STATS.npz", help="Statistics by `qir calibrate`; data are only measured on then."
@@ -46,7 +47,7 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
 @quiet_option
 @debug_option
 def sensitivity(
-    model: str,
+    model: ModelPath,
     data: str | None,
     stats: str | None,
     metric: str,
@@ -65,7 +66,8 @@ def sensitivity(
 ) -> None:
     """Rank the layers of MODEL by what quantizing each of them alone does, the worst first.
 
-    MODEL is a float model, which is calibrated first, or a `.qir` file that is quantized already.
+    MODEL is a float model, which is calibrated first, or a `.qir` file that is quantized already; for a Caffe
+    net give its `.prototxt` and its `.caffemodel`.
 
     \b
       qir sensitivity model.onnx --data calibration.npz

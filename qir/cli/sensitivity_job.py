@@ -12,6 +12,7 @@ from rich.table import Table
 from qir.backends.files import check_prefix
 from qir.cli.inputs import data_source
 from qir.cli.layer_table import plain_console
+from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.ir.atomic import written_aside
 from qir.runtime.metrics import metric_named
@@ -23,7 +24,7 @@ from qir.sensitivity_report import SensitivityReport, score_text, sensitivity
 class SensitivityJob:
     """What one call of `qir sensitivity` is asked to do; the fields are its arguments and options."""
 
-    model: str
+    model: ModelPath
     data: str | None
     stats: str | None
     metric: str
