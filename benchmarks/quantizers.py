@@ -62,7 +62,8 @@ def qir_quantizer(*, proof: bool = True) -> Quantizer:
         assert result.paths is not None
         return result.paths.fake_quant_model
 
-    return Quantizer("qir" if proof else "qir, no proof", "qir", ("qir:quantize", "qir.runtime.kernels", "numba"), run)
+    modules = ("qir:quantize", "qir.runtime.kernels", "numba")
+    return Quantizer("qir" if proof else "qir, no proof", "qir", modules, run)
 
 
 class _Reader:

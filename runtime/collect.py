@@ -17,6 +17,7 @@ from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant, unquantized
 from qir.runtime.arena import shrink_shared_arena
+from qir.runtime.kernels import ranges
 from qir.runtime.measured import Measured, Problem
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
@@ -80,6 +81,7 @@ def collect(
     """
     if not taps.values:
         return Measured(())
+    ranges.prefetch()
     collector = Collector(taps)
     display = SILENT if progress is None else progress
     units = data.units(collector.run)

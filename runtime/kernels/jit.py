@@ -5,6 +5,7 @@ numba itself is imported on first use too: that takes long, and many commands co
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import threading
@@ -59,6 +60,15 @@ class Kernel(Generic[P, R]):
             if self._compiled is None:
                 self._compiled = self._compile()
             return self._compiled
+
+    def prefetch(self) -> None:
+        """Resolve in a thread of its own: loading numba takes a while, which other work can fill."""
+        if self._compiled is None:
+            threading.Thread(target=self._resolve_quietly, name="qir-kernel").start()
+
+    def _resolve_quietly(self) -> None:
+        with contextlib.suppress(Exception):  # the first call has it again, and can tell its caller
+            self.resolve()
 
     def _compile(self) -> Callable[P, R]:
         """Cached on disk where numba finds a place to write, in memory only where it does not."""

@@ -26,6 +26,11 @@ def flat_floats(array: npt.NDArray[Any]) -> F32:
         return np.require(array, np.float32, ["C", "A"]).reshape(-1)
 
 
+def prefetch() -> None:
+    """Let what `finite_range` and counting need load beside other work."""
+    binning.count_covered.prefetch()
+
+
 def finite_range(values: F32) -> tuple[float, float]:
     """Minimum and maximum of a non-empty contiguous vector; -0.0 counts as 0.0.
 
