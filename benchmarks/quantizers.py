@@ -62,7 +62,7 @@ def qir_quantizer(*, proof: bool = True) -> Quantizer:
         assert result.paths is not None
         return result.paths.fake_quant_model
 
-    modules = ("qir:quantize", "qir.runtime.kernels", "numba")
+    modules = ("qir:quantize", "qir.runtime.kernels", "numba.np.arraymath")
     return Quantizer("qir" if proof else "qir, no proof", "qir", modules, run)
 
 
