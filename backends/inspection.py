@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from qir.backends.ascend.check import Finding, check
@@ -41,25 +42,26 @@ def write_inspected_files(
     prefix: str | os.PathLike[str],
     form: str,
     samples: Sequence[Feeds],
-    recording: Recording | None = None,
+    proven: int | None = None,
+    recording: Future[Recording] | None = None,
     progress: Progress = SILENT,
 ) -> Inspected:
     """Write the files of a completely quantized graph, read both models back, check and prove them.
 
-    The proof runs on `samples`. `recording` is of the float model, with whose outputs those of the written
-    fake-quant model are compared. Without either, the model is tried on made-up inputs; the rest is as in
-    `write_files`. BackendError when the proof fails: then no file is left.
+    The proof runs on the first `proven` of the `samples` (None: all). `recording`, which may still be under
+    way, is of the float model, with whose outputs those of the written fake-quant model are compared. Without
+    samples, the model is tried on made-up inputs; the rest is as in `write_files`. BackendError when the
+    proof fails: then no file is left.
     """
-    recorded: Sequence[Feeds] = () if recording is None else [unit.feeds for unit in recording.units]
 
     def examine(model: ModelFile) -> tuple[OutputComparison, ...]:
-        return () if recording is None else compare_recorded(recording, model, progress)
+        return () if recording is None else compare_recorded(recording.result(), model, progress)
 
     def look(paths: Paths, outputs: tuple[OutputComparison, ...] | None) -> Inspected:
         with progress.task("prove", None):
-            return Inspected(paths, *inspect_files(graph, paths, form, samples), outputs or ())
+            return Inspected(paths, *inspect_files(graph, paths, form, samples[:proven]), outputs or ())
 
-    feeds = next(iter((*samples, *recorded)), None)
+    feeds = samples[0] if samples else None
     paths, seen = write_and_look(graph, prefix, form, feeds, look, None if recording is None else examine)
     return replace(seen, paths=paths)
 

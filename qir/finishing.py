@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +18,16 @@ from qir.report.document import About, report_document, report_path, write_docum
 from qir.report.notes import notes
 from qir.report.shapes import shapes_of
 from qir.report.similarity import LayerSimilarity, measure_layers
-from qir.runtime.compare import OutputComparison, Recording, compare_recorded, record_outputs
-from qir.runtime.memory import return_freed_memory
+from qir.runtime.compare import (
+    OutputComparison,
+    Recording,
+    compare_recorded,
+    first_units,
+    record_outputs,
+)
 from qir.runtime.progress import Progress
-from qir.runtime.session import Session
-from qir.runtime.units import Unit
+from qir.runtime.session import Feeds, Session
+from qir.runtime.units import Array, Unit
 
 COMPARED_UNITS = 8
 """Samples on which float and fake-quant outputs are compared for the report: enough to tell a good result
@@ -54,18 +60,17 @@ class Finished:
 def finish(original: Graph, ours: bool, graph: Graph, context: Context, files: Files) -> Finished:
     """Write and prove the files, compare the graph with the float one, released if `ours`, and report."""
     size, form, progress = _float_bytes(original), files.about.form, context.progress
-    recording = _recorded(original, ours, context, max(files.proof_samples, COMPARED_UNITS))
-    return_freed_memory()
-    units: Sequence[Unit] = () if recording is None else recording.units
-    samples = [unit.feeds for unit in units]
     written: Inspected | None = None
     outputs: tuple[OutputComparison, ...] = ()
-    if files.output is not None:
-        proven = samples[: files.proof_samples]
-        written = write_inspected_files(graph, files.output, form, proven, recording, progress)
-        outputs = written.outputs
-    elif recording is not None:
-        outputs = _compared(graph, form, recording, progress)
+    with ThreadPoolExecutor(1) as beside:
+        units, recording = _start_recording(original, ours, context, files.proof_samples, beside)
+        samples = [unit.feeds for unit in units]
+        if files.output is not None:
+            proven = files.proof_samples
+            written = write_inspected_files(graph, files.output, form, samples, proven, recording, progress)
+            outputs = written.outputs
+        elif recording is not None:
+            outputs = _compared(graph, form, recording.result(), progress)
     floats = files.floats
     similarity = None if floats is None else measure_layers(floats, graph, form, units, progress)
     report = Report(
@@ -76,10 +81,49 @@ def finish(original: Graph, ours: bool, graph: Graph, context: Context, files: F
         tuple(notes(graph, outputs, without_data=recording is None)),
         () if written is None else written.findings,
         None if written is None else written.proof,
-        len(units),
+        0 if recording is None else len(recording.result().units),
     )
     done = Finished(None if written is None else written.paths, report, similarity)
     return done if files.output is None else _with_document(done, graph, files, context)
+
+
+class _Reference:
+    """The float model, opened in ONNX Runtime when it is first needed."""
+
+    def __init__(self, graph: Graph, ours: bool) -> None:
+        self._graph, self._ours = graph, ours
+        self._session: Session | None = None
+
+    def session(self) -> Session:
+        """The session. A graph that is `ours` is released: only what passes left of it is needed still."""
+        if self._session is None:
+            self._session = Session(self._graph, threads=1)
+            if self._ours:
+                self._graph.release()
+        return self._session
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        """The outputs for one feed."""
+        return self.session().run(feeds, self.session().outputs)
+
+    def record(self, units: Sequence[Unit]) -> Recording:
+        """The outputs for some units; closes the session."""
+        session, self._session = self.session(), None
+        return record_outputs(session, units)
+
+
+def _start_recording(
+    original: Graph, ours: bool, context: Context, proof_samples: int, beside: Executor
+) -> tuple[Sequence[Unit], Future[Recording] | None]:
+    """The first samples, and what the float model returns for them; nothing and None without data.
+
+    Data are read here, in the thread of the caller; the model runs beside what follows.
+    """
+    if context.data is None:
+        return (), None
+    reference = _Reference(original, ours)
+    units = first_units(context.data, max(proof_samples, COMPARED_UNITS), reference.run)
+    return units, beside.submit(reference.record, units)
 
 
 def _with_document(done: Finished, graph: Graph, files: Files, context: Context) -> Finished:
@@ -106,16 +150,6 @@ def _compared(
     candidate = Session(lowered, threads=1)
     lowered.release()
     return compare_recorded(recording, candidate, progress)
-
-
-def _recorded(original: Graph, ours: bool, context: Context, limit: int) -> Recording | None:
-    """What the float model returns for the first samples, its session closed again; None without data."""
-    if context.data is None:
-        return None
-    reference = Session(original, threads=1)
-    if ours:  # its weights, unless passes left them as they were, are needed no longer
-        original.release()
-    return record_outputs(reference, context.data, limit)
 
 
 def _float_bytes(graph: Graph) -> int:

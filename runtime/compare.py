@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from qir.runtime.progress import SILENT, Progress, Task
 from qir.runtime.session import Feeds, aligned_copy
-from qir.runtime.units import Array, CalibrationData, Unit
+from qir.runtime.units import Array, CalibrationData, Run, Unit
 from qir.runtime.workers import cores, ordered_map
 
 logger = logging.getLogger(__name__)
@@ -135,36 +135,44 @@ def compare_values(
 
 @dataclass(frozen=True)
 class Recording:
-    """The first units of some data, and the outputs that a session gave for them."""
+    """Some units, and the outputs that a session gave for them."""
 
     names: tuple[str, ...]
     units: tuple[Unit, ...]
     outputs: tuple[dict[str, Array], ...]
 
 
-def record_outputs(reference: Runner, data: CalibrationData, limit: int) -> Recording:
-    """What `reference` returns for the first `limit` units, so that it can be closed before the next opens.
+def first_units(data: CalibrationData, limit: int, run: Run) -> tuple[Unit, ...]:
+    """The first `limit` units, or fewer when they take more than 32 MB; one at least."""
+    found: list[Unit] = []
+    size = 0
+    for unit in itertools.islice(data.units(run), limit):
+        found.append(unit)
+        size += sum(array.nbytes for array in unit.feeds.values())
+        if size > _RECORDED_BYTES:
+            break
+    return tuple(found)
 
-    Fewer units when they and their outputs take more than 32 MB; one at least. `reference` is of no use
-    afterwards.
+
+def record_outputs(reference: Runner, units: Sequence[Unit]) -> Recording:
+    """What `reference` returns for some units, so that it can be closed before the next opens.
+
+    Fewer units when their outputs take more than 32 MB; one at least. `reference` is of no use afterwards.
     """
 
-    def run(unit: Unit) -> tuple[Unit, dict[str, Array]]:
+    def run(unit: Unit) -> dict[str, Array]:
         feeds = {name: aligned_copy(array) for name, array in unit.feeds.items()}
-        return unit, reference.run(feeds, reference.outputs)
+        return reference.run(feeds, reference.outputs)
 
-    units: list[Unit] = []
     outputs: list[dict[str, Array]] = []
     size = 0
-    stream = itertools.islice(data.units(lambda feeds: reference.run(feeds, reference.outputs)), limit)
-    with contextlib.closing(ordered_map(run, stream, cores(), reference.stop)) as runs:
-        for unit, found in runs:
-            units.append(unit)
+    with contextlib.closing(ordered_map(run, units, cores(), reference.stop)) as runs:
+        for found in runs:
             outputs.append(found)
-            size += sum(array.nbytes for array in (*unit.feeds.values(), *found.values()))
+            size += sum(array.nbytes for array in found.values())
             if size > _RECORDED_BYTES:
                 break
-    return Recording(reference.outputs, tuple(units), tuple(outputs))
+    return Recording(reference.outputs, tuple(units[: len(outputs)]), tuple(outputs))
 
 
 def compare_recorded(
