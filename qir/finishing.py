@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from qir.runtime.units import Array, Unit
 COMPARED_UNITS = 8
 """Samples on which float and fake-quant outputs are compared for the report: enough to tell a good result
 from a bad one, to a decibel or so, at a tenth of the time that calibration takes."""
+_LARGE = 64 << 20
+"""Bytes of a float model from which on its session is closed before anything else is made of the weights."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,16 @@ def _start_recording(
 ) -> tuple[Sequence[Unit], Future[Recording] | None]:
     """The first samples, and what the float model returns for them; nothing and None without data.
 
-    Data are read here, in the thread of the caller; the model runs beside what follows.
+    Data are read here, in the thread of the caller; the model, unless it is large, runs beside what follows.
     """
     if context.data is None:
         return (), None
-    reference = _Reference(original, ours)
+    reference, size = _Reference(original, ours), _float_bytes(original)
     units = first_units(context.data, max(proof_samples, COMPARED_UNITS), reference.run)
-    return units, beside.submit(reference.record, units)
+    recording = beside.submit(reference.record, units)
+    if size > _LARGE:
+        wait([recording])
+    return units, recording
 
 
 def _with_document(done: Finished, graph: Graph, files: Files, context: Context) -> Finished:
