@@ -27,22 +27,23 @@ _TALLEST = 600
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """How a metric is drawn: longer bars are worse, but for those in dB."""
+class Scale:
+    """How a metric is drawn: longer bars are worse, but for those in dB. Up to `noise` outputs are equal."""
 
     label: str
     length: Callable[[float], float] = float
     logarithmic: bool = True
+    noise: float = 0.0
 
 
-_SCALES = {
-    "cosine-similarity": _Scale("1 − cosine similarity (no unit)", lambda score: 1 - score),
-    "sqnr": _Scale("signal to quantization noise (dB), less is worse", logarithmic=False),
-    "mse": _Scale("mean squared error (unit of the output, squared)"),
-    "mae": _Scale("mean absolute error (unit of the output)"),
-    "mre": _Scale("mean error / mean magnitude (no unit)"),
-    "chebyshev": _Scale("largest error (unit of the output)"),
-    "kl": _Scale("Kullback-Leibler divergence (nats)"),
+SCALES = {
+    "cosine-similarity": Scale("1 − cosine similarity (no unit)", lambda score: 1 - score, noise=1e-12),
+    "sqnr": Scale("signal to quantization noise (dB), less is worse", logarithmic=False),
+    "mse": Scale("mean squared error (unit of the output, squared)"),
+    "mae": Scale("mean absolute error (unit of the output)"),
+    "mre": Scale("mean error / mean magnitude (no unit)"),
+    "chebyshev": Scale("largest error (unit of the output)"),
+    "kl": Scale("Kullback-Leibler divergence (nats)"),
 }
 
 
@@ -52,26 +53,34 @@ def check_plots() -> None:
         raise ConfigError("a plot needs matplotlib: pip install 'qir[plots]', or do without (--no-plot)")
 
 
-def plot_sensitivity(report: SensitivityReport) -> bytes:
-    """A PNG with a bar per layer. ConfigError when matplotlib is missing."""
+def plot_sensitivity(report: SensitivityReport, title: str | None = None, rows: str = "layer") -> bytes:
+    """A PNG with a bar per layer. ConfigError when matplotlib is missing.
+
+    `title` stands in place of the one that fits the report's mode, `rows` names what the rows are.
+    """
     check_plots()
     from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and an extra
 
     height = min(_FRAME_HEIGHT + _BAR_HEIGHT * max(len(report.layers), 3), _TALLEST)
     figure = Figure((_WIDTH, height), dpi=_DOTS_PER_INCH, layout="constrained")
-    _draw(figure, report)
+    _draw(figure, report, title or _title(report), rows)
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
 
 
-def _draw(figure: Figure, report: SensitivityReport) -> None:
+def _title(report: SensitivityReport) -> str:
     where = "its own output" if report.mode == "layer" else "the model's outputs"
     samples = f"{report.samples} sample{'s' if report.samples != 1 else ''}"
-    figure.suptitle(f"What quantizing one layer alone does to {where}, mean of {samples}", fontsize=11)
+    return f"What quantizing one layer alone does to {where}, mean of {samples}"
+
+
+def _draw(figure: Figure, report: SensitivityReport, title: str, rows: str) -> None:
+    figure.suptitle(title, fontsize=11, parse_math=False)
     work = any(layer.mac_share is not None for layer in report.layers)
     axes = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1)) if work else [figure.subplots()]
     _draw_scores(axes[0], report)
+    axes[0].set_ylabel(rows)
     if work:
         _draw_work(axes[1], report)
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, fontsize=8, frameon=False)
@@ -80,10 +89,10 @@ def _draw(figure: Figure, report: SensitivityReport) -> None:
 def _draw_scores(axes: Axes, report: SensitivityReport) -> None:
     from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter  # noqa: PLC0415 - as above
 
-    scale = _SCALES.get(report.metric.name, _Scale(report.metric.name, logarithmic=False))
+    scale = SCALES.get(report.metric.name, Scale(report.metric.name, logarithmic=False))
     lengths = [scale.length(layer.score) for layer in report.layers]
     finite = [length for length in lengths if math.isfinite(length)]
-    positive = [length for length in finite if length > 0]
+    positive = [length for length in finite if length > scale.noise]
     logarithmic = scale.logarithmic and bool(positive)
     if logarithmic:
         low, high = min(positive) / 2, max(positive)
@@ -103,12 +112,13 @@ def _draw_scores(axes: Axes, report: SensitivityReport) -> None:
     for row, (layer, length) in enumerate(zip(report.layers, lengths, strict=True)):
         end = min(max(length, low), high)
         axes.text(end, row, f" {score_text(report, layer.score)}", va="center", ha="left", fontsize=7)
-    axes.set_yticks(range(len(report.layers)), [_short(layer.layer) for layer in report.layers], fontsize=8)
+    axes.set_yticks(
+        range(len(report.layers)), [short_name(layer.layer) for layer in report.layers], fontsize=8
+    )
     for label in axes.get_yticklabels():
         label.set_parse_math(False)  # a name may have dollar signs
     axes.set_ylim(max(len(report.layers), 3) - 0.5, -0.5)
     axes.set_xlabel(scale.label)
-    axes.set_ylabel("layer")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
 
@@ -122,9 +132,9 @@ def _draw_work(axes: Axes, report: SensitivityReport) -> None:
     axes.set_axisbelow(True)
 
 
-def _short(name: str) -> str:
+def short_name(name: str, longest: int = _LONGEST_NAME) -> str:
     """A long name without its middle: layers differ at both ends."""
-    if len(name) <= _LONGEST_NAME:
+    if len(name) <= longest:
         return name
-    kept = _LONGEST_NAME - 1
+    kept = longest - 1
     return f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}"

@@ -33,10 +33,14 @@ class Link:
     def run(self, state: State) -> State:
         """What it hands on; takes out of `state` what is read no more, and puts in what later ones read."""
         made = {} if self.session is None else run_with(self.session, state)
+        self.pass_on(state, made)
+        return made
+
+    def pass_on(self, state: State, made: Mapping[str, Array]) -> None:
+        """Bring a state behind this segment, which has `made` what it hands on."""
         for name in self.segment.last_read:
             state.pop(name, None)
         state.update((name, array) for name, array in made.items() if name in self.segment.kept)
-        return made
 
 
 class Chain:
@@ -44,7 +48,7 @@ class Chain:
 
     def __init__(self, graph: Graph, taps: Sequence[Value], limit: int) -> None:
         """`taps` and `limit` say where to cut, as in `split`; taps are not fetched."""
-        self._results = frozenset(value.name for value in graph.outputs)
+        self.results = frozenset(value.name for value in graph.outputs)
         self.links: list[Link] = []
         reached = frozenset(value.name for value in graph.inputs)
         for segment in split(graph, taps, limit):
@@ -54,7 +58,7 @@ class Chain:
 
     def _link(self, graph: Graph, segment: Segment, reached: frozenset[str]) -> Link:
         nodes = tuple(graph.node(node.name) for node in segment.graph.nodes)
-        wanted = [v.name for v in segment.graph.outputs if v.name in segment.kept or v.name in self._results]
+        wanted = [v.name for v in segment.graph.outputs if v.name in segment.kept or v.name in self.results]
         values = tuple(graph.value(name) for name in wanted)
         session = None
         if values:
@@ -66,10 +70,10 @@ class Chain:
 
         Those that are in the state already are among them.
         """
-        found = {name: array for name, array in state.items() if name in self._results}
+        found = {name: array for name, array in state.items() if name in self.results}
         for link in self.links[place:]:
             made = link.run(state)
-            found.update((name, array) for name, array in made.items() if name in self._results)
+            found.update((name, array) for name, array in made.items() if name in self.results)
         return found
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ from qir.cli.check import check
 from qir.cli.compare import compare
 from qir.cli.config import config
 from qir.cli.convert import convert
+from qir.cli.debug import debug
 from qir.cli.quantize import quantize
 from qir.cli.run import run
 from qir.cli.sensitivity import sensitivity
@@ -23,5 +24,5 @@ def main() -> None:
     """Quantization compiler for ONNX models."""
 
 
-for command in (quantize, auto, sensitivity, calibrate, config, convert, run, compare, check, amct):
+for command in (quantize, auto, sensitivity, debug, calibrate, config, convert, run, compare, check, amct):
     main.add_command(command)

@@ -1,0 +1,159 @@
+"""The model that is debugged: one closed graph with its data, opened once for all functions."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from qir.config.open import ConfigSource
+from qir.ir.errors import ConfigError, did_you_mean
+from qir.ir.graph import Graph
+from qir.ir.node import Value
+from qir.ir.quants import unquantized
+from qir.ir.region import extract
+from qir.models import ModelSource, load
+from qir.quantization import Quantized, quantize
+from qir.runtime.chain import needed
+from qir.runtime.data import CalibrationData, DataSource, open_data
+from qir.runtime.progress import SILENT, Progress
+from qir.runtime.session import Session
+from qir.runtime.statistics_file import Statistics
+from qir.runtime.switches import Switchable, switchables
+from qir.runtime.units import Unit
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A closed graph and its data; what `open_model` gives and every debug function takes as a model."""
+
+    graph: Graph
+    data: CalibrationData
+    name: str | None
+    progress: Progress
+    _units: list[Unit] = field(default_factory=list)
+
+    @functools.cached_property
+    def switchables(self) -> dict[str, Switchable]:
+        """The nodes with quantizers by name, in running order."""
+        return switchables(self.graph)
+
+    def units(self, count: int | None, default: int) -> list[Unit]:
+        """The first `count` samples, which must be there; without a count the first `default`, or fewer."""
+        wanted = _positive(count, "data_num") if count is not None else default
+        if len(self._units) < wanted:
+            self._units[:] = itertools.islice(self._stream(), wanted)
+        if count is not None and len(self._units) < count:
+            raise _too_few(count, len(self._units))
+        return self._units[:wanted]
+
+    def stream(self, count: int | None, default: int) -> Iterator[Unit]:
+        """As `units`, one by one, for work that keeps none of them."""
+        wanted = _positive(count, "data_num") if count is not None else default
+        found = 0
+        for unit in itertools.islice(self._stream(), wanted):
+            found += 1
+            yield unit
+        if count is not None and found < count:
+            raise _too_few(count, found)
+
+    def _stream(self) -> Iterator[Unit]:
+        session = functools.cache(lambda: Session(self.graph, threads=1))  # most data need no run
+        return self.data.units(lambda feeds: session().run(feeds, session().outputs))
+
+    def toward(self, output_node: str | None) -> Graph:
+        """The graph, or its part that makes the result of a node (or a tensor of that name).
+
+        ConfigError for an unknown name.
+        """
+        if output_node is None:
+            return self.graph
+        graph = self.graph
+        value = _result_named(graph, output_node)
+        part = extract(graph, needed(graph.nodes, [value]), [value])
+        for given in graph.inputs:
+            if not part.has_value(given.name):
+                part.add_input(given.name, given.type)
+        return part
+
+
+DebugModel: TypeAlias = "ModelSource | Graph | Quantized | Opened"
+"""A float model, which is quantized first; a closed graph or `.qir` file; or what `open_model` gave."""
+
+
+def open_model(
+    model: DebugModel,
+    calibrated_data: DataSource | None,
+    *,
+    statistics: Statistics | str | os.PathLike[str] | None = None,
+    target: str = "ascend",
+    pipeline: str = "default",
+    method: str = "ifmr",
+    skip: str | Sequence[str] = (),
+    config: ConfigSource | None = None,
+    progress: Progress | None = None,
+) -> Opened:
+    """Open a model for several debug functions, so that it is quantized and its data are read once.
+
+    A float model is quantized as `qir.quantize` does with the arguments from `statistics` to `config`; one
+    that is quantized already takes none of these. ConfigError for arguments that do not fit together, and
+    for a model without quantizers.
+    """
+    changed = (statistics, target, pipeline, method, tuple(skip), config) != (
+        None, "ascend", "default", "ifmr", (), None,
+    )  # fmt: skip
+    if isinstance(model, Opened):
+        _check_unchanged(changed)
+        return model
+    if calibrated_data is None:
+        raise ConfigError("no data; the debug functions run the model on samples: give calibrated_data")
+    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
+    source = _graph_of(model)
+    data = open_data(calibrated_data, source)
+    if switchables(source):
+        _check_unchanged(changed)
+        graph = source
+    else:
+        graph = quantize(
+            source, data, statistics=statistics, target=target, pipeline=pipeline, method=method,
+            skip=skip, config=config, progress=progress,
+        ).graph  # fmt: skip
+    return Opened(graph, data, None if name is None else Path(name).name, progress or SILENT)
+
+
+def _graph_of(model: ModelSource | Graph | Quantized) -> Graph:
+    if isinstance(model, Quantized):
+        return model.graph
+    return model if isinstance(model, Graph) else load(model)
+
+
+def _check_unchanged(changed: bool) -> None:
+    if changed:
+        raise ConfigError(
+            "the model is quantized already; leave out statistics, target, pipeline, method, skip and "
+            "config, or give the float model"
+        )
+
+
+def _too_few(count: int, found: int) -> ConfigError:
+    return ConfigError(f"data_num: {count} samples were asked for, the data have {found}")
+
+
+def _positive(number: int, what: str) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ConfigError(f"{what} must be a whole number from 1 on, not {number!r}")
+    return number
+
+
+def _result_named(graph: Graph, name: str) -> Value:
+    """The float result of a node, or the tensor itself; ConfigError with the nearest names."""
+    if graph.has_node(name):
+        return unquantized(graph.node(name).output)
+    if graph.has_value(name) and graph.value(name).producer is not None:
+        return unquantized(graph.value(name))
+    known = [node.name for node in graph.nodes]
+    raise ConfigError(f"output_node: the model has no node or result '{name}'{did_you_mean(name, known)}")

@@ -1,0 +1,219 @@
+"""What quantizing groups of operands alone does to the outputs of a model: exact, from its first node on.
+
+The float graph is a chain of segments (`chain.py`); the float values that cross a cut are computed once per
+sample. A group is run from the segment of its first node on: segments with nodes of the group have
+switches (`switched.py`), those between are those of the chain, and behind the last one a session runs all
+that is left at a stretch, for every cut costs ONNX Runtime a fusion and two changes of layout. Cost per
+group: the part of the model behind it, about half on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qir.ir.errors import ConfigError
+from qir.ir.graph import Graph
+from qir.ir.region import extract
+from qir.runtime.chain import Chain, State, needed, run_with
+from qir.runtime.metrics import Metric
+from qir.runtime.progress import SILENT, Progress
+from qir.runtime.segments import estimated_bytes
+from qir.runtime.sensitivity import checked_score
+from qir.runtime.session import Session, aligned_copy
+from qir.runtime.switched import Switched
+from qir.runtime.switches import Choice, Switchable, switchables
+from qir.runtime.twins import Twin, without_quants
+from qir.runtime.units import Array, Unit
+from qir.runtime.workers import cores, ordered_map
+
+SEGMENTS = 12
+"""Into so many parts a model is cut: in the one where a group begins, all nodes are computed."""
+_STRETCH = 3
+"""After so many segments a session begins that runs all the rest."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Readings that are rounded together; `name` and `op` are for messages."""
+
+    name: str
+    op: str
+    choice: Choice
+
+
+def group_effects(
+    graph: Graph,
+    groups: Sequence[Group],
+    units: Sequence[Unit],
+    metrics: Sequence[Metric],
+    progress: Progress | None = None,
+) -> list[tuple[float, ...]]:
+    """For each group the mean over `units` of each metric, with this group quantized and all else in float.
+
+    The score of a unit is the worst of the model's float outputs. All units are kept at one cut.
+    CalibrationError for outputs that are not finite; ConfigError for a model without float outputs.
+    """
+    model = _Model(graph, groups)
+    found: dict[int, tuple[float, ...]] = {}
+    with (SILENT if progress is None else progress).task("sensitivity", len(groups)) as task:
+        runs = [_Run(unit, {n: aligned_copy(a) for n, a in unit.feeds.items()}, {}) for unit in units]
+        for run in runs:
+            run.expected.update(model.expected(run.state))
+        for place in range(len(model.chain.links)):
+            here = model.begin(place)
+            scores = _scores(model, place, here, runs, metrics)
+            for i, means in zip(here, scores, strict=True):
+                found[i] = means
+                task.advance()
+    equal = tuple(metric.worst(()) for metric in metrics)
+    return [found.get(i, equal) for i in range(len(groups))]
+
+
+@dataclass
+class _Run:
+    """A unit: the float values before the segment that is at work, and the float outputs of the model."""
+
+    unit: Unit
+    state: State
+    expected: State
+
+
+class _Model:
+    """The chain of a float graph, and sessions for the groups that begin at one of its segments."""
+
+    def __init__(self, graph: Graph, groups: Sequence[Group]) -> None:
+        self._closed, self.groups = graph, groups
+        self._floats = without_quants(graph, rounded=False)
+        nodes = switchables(graph)
+        self.chain = _chain(self._floats, nodes.values())
+        where = {node.name: place for place, link in enumerate(self.chain.links) for node in link.nodes}
+        self._spans = [_span(group, where) for group in groups]
+        self._forms = _forms(groups)
+        self._switched: dict[int, Switched] = {}
+        self._rests: dict[int, Session] = {}
+
+    def expected(self, state: State) -> State:
+        """The float outputs of the model; ConfigError when there are none."""
+        found = self.chain.outputs(0, dict(state))
+        floats = {name: array for name, array in found.items() if array.dtype.kind == "f"}
+        if not floats:
+            raise ConfigError(
+                "the model returns no floats that could be compared; choose a node whose output is compared "
+                "(output_node)"
+            )
+        return floats
+
+    def begin(self, place: int) -> list[int]:
+        """Open what the groups that begin at a segment need, close what is needed no more; their indices."""
+        here = [i for i, span in enumerate(self._spans) if span and span[0] == place]
+        self._switched = {key: opened for key, opened in self._switched.items() if key >= place}
+        self._rests = {key: opened for key, opened in self._rests.items() if key > place}
+        for i in here:
+            for link in self._spans[i]:
+                if link not in self._switched:
+                    self._switched[link] = self._open_switched(link)
+            rest = self._rest_after(self._spans[i][-1])
+            if rest is not None and rest not in self._rests:
+                self._rests[rest] = self._open_rest(rest)
+        return here
+
+    def outputs(self, i: int, state: State) -> State:
+        """The outputs of the model that depend on group `i`, from a state before its first segment."""
+        span = self._spans[i]
+        rest = self._rest_after(span[-1])
+        links = self.chain.links[span[0] : rest]
+        choices = _by_node(self.groups[i].choice)
+        found: State = {}
+        for place, link in enumerate(links, span[0]):
+            if place in span:
+                made = self._switched[place].run(state, choices) if link.session is not None else {}
+                link.pass_on(state, made)
+            else:
+                made = link.run(state)
+            found.update((name, array) for name, array in made.items() if name in self.chain.results)
+        if rest is not None:
+            found.update(run_with(self._rests[rest], state))
+        return found
+
+    def stop(self) -> None:
+        """Make the runs under way fail soon, and all later ones."""
+        self.chain.stop()
+        for switched in self._switched.values():
+            switched.stop()
+        for session in self._rests.values():
+            session.stop()
+
+    def _rest_after(self, place: int) -> int | None:
+        """The segment from which on the rest runs at a stretch, when `place` is the last with switches."""
+        rest = -(-(place + 1) // _STRETCH) * _STRETCH
+        return rest if rest < len(self.chain.links) - 1 else None
+
+    def _open_switched(self, place: int) -> Switched:
+        link = self.chain.links[place]
+        part = extract(self._floats, needed(link.nodes, link.handed_on), link.handed_on)
+        return Switched(part, self._closed, self._forms)
+
+    def _open_rest(self, place: int) -> Session:
+        links = self.chain.links[place:]
+        nodes = [node for link in links for node in link.nodes]
+        made = {value for node in nodes for value in node.outputs if value is not None}
+        outputs = [value for value in dict.fromkeys(self._floats.outputs) if value in made]
+        return Session(extract(self._floats, needed(nodes, outputs), outputs), threads=1)
+
+
+def _chain(floats: Graph, nodes: Iterable[Switchable]) -> Chain:
+    """The float graph, cut where results of quantized nodes are small."""
+    results = [floats.value(node.result) for node in nodes if floats.has_value(node.result)]
+    return Chain(floats, results, max(sum(map(estimated_bytes, results)) // SEGMENTS, 1))
+
+
+def _by_node(choice: Choice) -> dict[str, Choice]:
+    """The readings of each node."""
+    names = dict.fromkeys(reading.node for reading in sorted(choice))
+    return {name: frozenset(r for r in choice if r.node == name) for name in names}
+
+
+def _forms(groups: Sequence[Group]) -> dict[str, tuple[Choice, ...]]:
+    """The quantized forms that nodes have in any of the groups."""
+    found: dict[str, dict[Choice, None]] = {}
+    for group in groups:
+        for name, choice in _by_node(group.choice).items():
+            found.setdefault(name, {})[choice] = None
+    return {name: tuple(choices) for name, choices in found.items()}
+
+
+def _span(group: Group, where: Mapping[str, int]) -> tuple[int, ...]:
+    """The segments with nodes of a group, in order; none of a node that no output depends on."""
+    return tuple(sorted({where[name] for name in _by_node(group.choice) if name in where}))
+
+
+def _scores(
+    model: _Model, place: int, here: Sequence[int], runs: Sequence[_Run], metrics: Sequence[Metric]
+) -> list[tuple[float, ...]]:
+    """The mean scores of the groups that begin at a segment; the runs stand behind it afterwards."""
+
+    def measure(run: _Run) -> list[list[float]]:
+        found = [_worst(model.groups[i], metrics, run, model.outputs(i, dict(run.state))) for i in here]
+        model.chain.links[place].run(run.state)
+        return found
+
+    every = list(ordered_map(measure, runs, cores(), model.stop))
+    return [tuple(means) for means in np.mean(every, axis=0).tolist()] if every and here else []
+
+
+def _worst(group: Group, metrics: Sequence[Metric], run: _Run, found: Mapping[str, Array]) -> list[float]:
+    """The worst scores of the float outputs of the model; those that are not in `found` are as they were."""
+    layer = Twin(group.name, group.op, "", "")
+    changed = [name for name in found if name in run.expected]
+    return [
+        metric.worst(
+            [
+                checked_score(layer, metric, run.expected[name], found[name], run.unit.where)
+                for name in changed
+            ]
+        )
+        for metric in metrics
+    ]
