@@ -13,6 +13,7 @@ import onnx
 
 from qir.frontends.onnx.external import location_of
 from qir.frontends.onnx.order import subgraphs
+from qir.frontends.onnx.streamed import Detached, write_model
 from qir.frontends.onnx.tensors import describe_tensor, little_endian, write_tensor
 from qir.frontends.onnx.writer import EXTERNAL_BYTES, Quants, Store, build_model, constant_bytes
 from qir.ir.atomic import written_aside
@@ -44,11 +45,11 @@ def save_model(
     with ExitStack() as files:
         # The stack closes in reverse: the data are in place before the model that needs them.
         file = files.enter_context(written_aside(target))
-        store: Store = write_tensor
+        detached = Detached(graph)
+        store: Store = detached.store
         if constant_bytes(graph) > external_bytes:
             store = _External(files.enter_context(written_aside(beside)), beside.name).store
-        model = build_model(graph, quants, taps, store)
-        file.write(model.SerializeToString(deterministic=True))
+        write_model(build_model(graph, quants, taps, store), detached.data, file)
 
 
 def check_writable(path: Path) -> None:
