@@ -98,4 +98,5 @@ def _check_layer(key: str, name: str, layers: Mapping[str, Node], rules: TargetR
                 f"{key}: '{name}' has been folded into layer '{other.name}'; name that layer instead"
             )
         names += [other.name] if rule_of(other, rules) is not None else []
-    raise ConfigError(f"{key}: there is no layer '{name}' in the graph{did_you_mean(name, names)}")
+    hint = did_you_mean(name, names) or "; `qir config` lists the layers"
+    raise ConfigError(f"{key}: there is no layer '{name}' in the graph{hint}")

@@ -52,9 +52,8 @@ def _settled(config: QuantConfig, layer: Layer) -> LayerSettings:
 def _check_names(key: str, names: Iterable[str], model: Model) -> None:
     for name in names:
         if name not in model.names:
-            raise ConfigError(
-                f"{key}: there is no layer '{name}' in the model{did_you_mean(name, model.layers)}"
-            )
+            hint = did_you_mean(name, model.layers) or "; `qir config` lists the layers"
+            raise ConfigError(f"{key}: there is no layer '{name}' in the model{hint}")
 
 
 def _check_types(key: str, types: Iterable[str], model: Model) -> None:
