@@ -21,7 +21,7 @@ class Target:
 
 
 _CLEAN = "infer-types,fold-constants,eliminate-identity"
-_READY = f"{_CLEAN},fuse-bn,normalize-gemm,merge-duplicates,eliminate-dead,infer-types"
+_READY = f"{_CLEAN},fuse-bn,normalize-gemm,merge-duplicates,eliminate-dead,infer-types,equalize-layers"
 _CLOSE = "quantize-weights,calibrate,quantize-bias"
 
 

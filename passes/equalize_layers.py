@@ -8,7 +8,7 @@ with r1[c] the largest magnitude of the weights of output channel c of W1, and r
 input channel c of W2 meets. Both become sqrt(r1 r2), so that no channel's weights vanish in the steps of
 another's where one scale serves them all. In a chain a layer belongs to two pairs, a depthwise convolution
 with the same channels in both, so sweeps over all pairs are repeated until no factor leaves 1 by more than
-`tolerance`.
+`tolerance`. Factors of float16 layers are then rounded to powers of two, which change no bit of the model.
 
 Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019.
 """
@@ -76,6 +76,8 @@ class EqualizeLayers(Pass):
         for _ in range(self.iterations - 1):
             if _sweep(pairs) <= self.tolerance:
                 break
+        if any(pair.first.is_half for pair in pairs) and not _round_factors(pairs):
+            return []
         writes: list[tuple[Node, Callable[[], None]]] = []
         for pair in pairs:
             try:
@@ -173,3 +175,15 @@ def _held(node: Node, layers: dict[Node, LayerWeights]) -> LayerWeights | str:
 
 def _sweep(pairs: Sequence[_Pair]) -> float:
     return max((pair.equalize() for pair in pairs), default=0.0)
+
+
+def _round_factors(pairs: Sequence[_Pair]) -> bool:
+    """Make all factors powers of two; False when they all are 1 then."""
+    for pair in pairs:
+        pair.factors = np.exp2(np.rint(np.log2(pair.factors)))
+        pair.first.reset()
+        pair.second.reset()
+    for pair in pairs:
+        pair.first.scale_outputs(1 / pair.factors)
+        pair.second.scale_inputs(pair.factors)
+    return any((pair.factors != 1).any() for pair in pairs)

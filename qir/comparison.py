@@ -6,9 +6,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from qir.backends.layer_values import LayerValues, layer_values
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.ir.graph import Graph
+from qir.ir.output_factors import output_factors
 from qir.running import Model, RunSource, open_model
 from qir.runtime.compare import OutputComparison, Pair, compare_values
 from qir.runtime.data import DataSource, open_data
@@ -189,6 +192,7 @@ class _LayerPairs:
 def pair_layers(a: Graph, b: Graph) -> list[_LayerPairs]:
     """The layers that both graphs have, in the running order of `a`."""
     others = layer_values(b)
+    mine, theirs = output_factors(a), output_factors(b)
     found = []
     for name, layer in layer_values(a).items():
         other = others.get(name)
@@ -199,8 +203,17 @@ def pair_layers(a: Graph, b: Graph) -> list[_LayerPairs]:
             integers = Pair(layer.integers, other.integers, other.offset - layer.offset)
         if layer.sums is not None and other.sums is not None:
             sums = Pair(layer.sums, other.sums)
-        found.append(_LayerPairs(name, layer.op, _results(a, layer, b, other), integers, sums))
+        result = _rescaled(_results(a, layer, b, other), layer.op, mine.get(name, ()), theirs.get(name, ()))
+        found.append(_LayerPairs(name, layer.op, result, integers, sums))
     return found
+
+
+def _rescaled(pair: Pair, op: str, mine: Sequence[float], theirs: Sequence[float]) -> Pair:
+    """The pair with the factors that equalization has divided one of the results by."""
+    if mine == theirs:
+        return pair
+    factors = np.array(theirs or 1.0) / np.array(mine or 1.0)
+    return pair._replace(factors=tuple(factors.tolist()), axis=-1 if op in ("Gemm", "MatMul") else 1)
 
 
 def _results(a: Graph, layer: LayerValues, b: Graph, other: LayerValues) -> Pair:

@@ -43,11 +43,16 @@ class Runner(Protocol):
 
 
 class Pair(NamedTuple):
-    """Two values to compare, by their names in either graph. `shift` is taken from the candidate first."""
+    """Two values to compare, by their names in either graph.
+
+    `shift` is taken from the candidate first, and its channels along `axis` are multiplied by `factors`.
+    """
 
     reference: str
     candidate: str
     shift: int = 0
+    factors: tuple[float, ...] = ()
+    axis: int = 1
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,9 @@ def pair_sums(expected: Array, got: Array, pair: Pair, where: str) -> tuple[int,
     a, b = np.ravel(expected).astype(np.float64), np.ravel(got).astype(np.float64)
     if pair.shift:
         b -= pair.shift
+    if pair.factors:
+        along = np.array(pair.factors).reshape(-1, *[1] * (got.ndim - pair.axis % got.ndim - 1))
+        b = np.ravel(b.reshape(got.shape) * along)
     with np.errstate(invalid="ignore", over="ignore"):
         difference = a - b
         magnitudes = np.abs(difference)

@@ -24,7 +24,7 @@ from qir.samples import sample_named
 SAMPLE = sample_named("digits")
 READY = (
     "infer-types,fold-constants,eliminate-identity,fuse-bn,normalize-gemm,merge-duplicates,eliminate-dead,"
-    "infer-types"
+    "infer-types,equalize-layers"
 )
 CLOSE = "quantize-weights,calibrate,quantize-bias"
 
@@ -110,7 +110,7 @@ def test_statistics_of_another_model_are_refused(statistics: qir.Statistics) -> 
     graph.erase(weight)
     graph.rename(graph.value("moved"), weight.name)
     with pytest.raises(
-        CalibrationError, match=f"constants of '{use.node.name}' have changed; take them again"
+        CalibrationError, match=f"constants of .*'{use.node.name}'.* have changed; take them again"
     ):
         qir.quantize(graph, statistics=statistics)
     with pytest.raises(CalibrationError, match=r"of another model: nodes were added: .*BatchNormalization"):

@@ -48,10 +48,12 @@ def test_float_layers_are_compared_with_what_is_fused_in(quantized: qir.Quantize
     assert quantized.paths is not None
     found = qir.compare(SAMPLE.model, quantized.paths.deploy_model, images())
     assert next(layer.name for layer in found.layers) == "/a/a.0/Conv"
-    assert min(layer.result.cosine for layer in found.layers) > 0.998
+    assert min(layer.result.cosine for layer in found.layers) > 0.99
     assert any("BatchNormalization" in name for name in found.only_reference)
     other_way = qir.compare(quantized.paths.deploy_model, SAMPLE.model, images())
-    assert [x.result.max_abs for x in other_way.layers] == [x.result.max_abs for x in found.layers]
+    assert [x.result.cosine for x in other_way.layers] == pytest.approx(
+        [x.result.cosine for x in found.layers], abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("net", ["cnn_bn", "resid", "decon", "mlp", "vol"])

@@ -57,7 +57,8 @@ def test_scales_of_other_weights_are_told(quantized: qir.Quantized, caplog: pyte
     for factor, told in ((1.0, False), (0.1, True), (10.0, True)):
         caplog.clear()
         scales = tuple(factor * s for s in layers[name].scale_w)
-        qir.apply_record(SAMPLE.model, {name: layers[name].__class__(0.1, 0, scales)})
+        record = {name: layers[name].__class__(0.1, 0, scales)}
+        qir.apply_record(SAMPLE.model, record, pipeline="default")
         assert (f"layer '{name}': its weights reach" in caplog.text) == told
 
 

@@ -103,7 +103,8 @@ def test_method_and_pipeline_text() -> None:
         "sample:digits",
         images_feed(),
         pipeline="infer-types,fold-constants,eliminate-identity,fuse-bn,normalize-gemm,merge-duplicates,"
-        "eliminate-dead,infer-types,insert-quant,quantize-weights,calibrate{method=min-max},quantize-bias",
+        "eliminate-dead,infer-types,equalize-layers,insert-quant,quantize-weights,calibrate{method=min-max},"
+        "quantize-bias",
     )
     assert str(by_name.graph) == str(by_text.graph)
 
@@ -132,7 +133,7 @@ def test_a_pipeline_resumed_from_text_gives_the_same_bytes(tmp_path: Path, quant
     from qir.runtime.data import open_data
 
     context = qir.Context(data=open_data(SAMPLE.calibration, stopped), rules=target_named("ascend").rules)
-    qir.PassManager(f"{first},infer-types,insert-quant").run(stopped, context)
+    qir.PassManager(f"{first},infer-types,equalize-layers,insert-quant").run(stopped, context)
     qir.save(stopped, tmp_path / "stopped.qir")
     resumed = qir.load(tmp_path / "stopped.qir")
     qir.PassManager("quantize-weights,calibrate,quantize-bias").run(resumed, context)

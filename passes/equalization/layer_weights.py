@@ -17,6 +17,7 @@ import numpy.typing as npt
 from qir.ir.constant import Constant
 from qir.ir.errors import PassError
 from qir.ir.node import Node
+from qir.ir.output_factors import note_output_factors, output_factors
 from qir.passes.batch_norm.layers import layer_of
 from qir.passes.constants import write_operand
 
@@ -38,10 +39,20 @@ class LayerWeights:
         bias = node.input(2)  # Gemm's has any shape that broadcasts over [rows, outputs]
         self._bias = None if bias is None or bias.constant is None else bias.constant.array
         blocks = self._blocks(weights)
-        self._ranges: F64 = np.abs(blocks).max(axis=3, initial=0).astype(np.float64)
+        self._unscaled: F64 = np.abs(blocks).max(axis=3, initial=0).astype(np.float64)
         self.outputs = blocks.shape[0] * blocks.shape[1]
         self.inputs = blocks.shape[0] * blocks.shape[2]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all factors."""
+        self._ranges = self._unscaled
         self._out, self._into = np.ones(self.outputs), np.ones(self.inputs)
+
+    @property
+    def is_half(self) -> bool:
+        """True for float16, in which every factor but a power of two rounds the weights once more."""
+        return self._weights.dtype == np.float16
 
     def output_ranges(self) -> F64:
         """The largest magnitude of the weights of each output channel."""
@@ -76,10 +87,16 @@ class LayerWeights:
         if not np.isfinite(weights).all() or (bias is not None and not np.isfinite(bias).all()):
             raise PassError(f"the weights of {self.node.op} '{self.node.name}' times the factors overflow")
 
+        assert self.node.graph is not None
+        divided = output_factors(self.node.graph).get(self.node.name, 1.0) / self._out
+
         def write() -> None:
             write_operand(self.node, 1, Constant.of(weights), f"{self.node.name}.weight")
-            if bias is not None and (self._out != 1).any():
-                write_operand(self.node, 2, Constant.of(bias), f"{self.node.name}.bias")
+            if (self._out != 1).any():
+                assert self.node.graph is not None
+                note_output_factors(self.node.graph, self.node.name, divided.tolist())
+                if bias is not None:
+                    write_operand(self.node, 2, Constant.of(bias), f"{self.node.name}.bias")
 
         return write
 
