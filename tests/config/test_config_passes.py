@@ -128,7 +128,10 @@ def test_fusion() -> None:
             QuantConfig(layers={"cnv": WIDE}),
             "layers: there is no layer 'cnv' in the model; did you mean 'conv'",
         ),
-        (QuantConfig(layers={"9": WIDE}), "there is no layer '9' in the model; `qir config` lists the layers"),
+        (
+            QuantConfig(layers={"zz": WIDE}),
+            "layers: there is no layer 'zz' in the model; `qir config` lists the layers",
+        ),
         (QuantConfig(types={"Cnv": WIDE}), "types: target 'ascend' quantizes no layers of type 'Cnv'"),
         (QuantConfig(patterns={"zz": WIDE}), "the expression 'zz' matches no layer"),
         (
