@@ -13,6 +13,7 @@ from qir.cli.config import config
 from qir.cli.convert import convert
 from qir.cli.debug import debug
 from qir.cli.quantize import quantize
+from qir.cli.report import report
 from qir.cli.run import run
 from qir.cli.sensitivity import sensitivity
 from qir.cli.settings import SETTINGS
@@ -24,5 +25,7 @@ def main() -> None:
     """Quantization compiler for ONNX models."""
 
 
-for command in (quantize, auto, sensitivity, debug, calibrate, config, convert, run, compare, check, amct):
+for command in (
+    quantize, auto, sensitivity, debug, report, calibrate, config, convert, run, compare, check, amct,
+):  # fmt: skip
     main.add_command(command)

@@ -55,6 +55,10 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
     "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
     help="Samples on which the written deploy graph must give the integers of the fake-quant graph; 0: none.",
 )  # fmt: skip
+@click.option(
+    "--report", is_flag=True,
+    help="Compare each layer with the float model too: a table, and the page PREFIX_report.html.",
+)  # fmt: skip
 @plugin_option
 @quiet_option
 @debug_option
@@ -72,6 +76,7 @@ def quantize(
     show_config: bool,
     form: str,
     proof_samples: int,
+    report: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
@@ -87,6 +92,6 @@ def quantize(
 
         job = QuantizeJob(
             model, data, stats, output, target, pipeline, method, skip, config, quant_config, show_config,
-            form, proof_samples, quiet,
+            form, proof_samples, report, quiet,
         )  # fmt: skip
         run_job(job)

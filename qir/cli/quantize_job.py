@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,11 +20,14 @@ from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
+from qir.cli.similarity_table import print_similarity
 from qir.config.resolved_file import path_beside
 from qir.ir.graph import Graph
 from qir.models import load
 from qir.quantization import Quantized, quantize
 from qir.report import Report
+from qir.report.document import Accuracy, add_accuracy
+from qir.report.page import write_page
 from qir.runtime.session import Session
 from qir.samples import Sample
 
@@ -45,6 +49,7 @@ class QuantizeJob:
     show_config: bool
     form: str
     proof_samples: int
+    report: bool
     quiet: bool
 
 
@@ -70,20 +75,33 @@ def run_job(job: QuantizeJob) -> None:
             config=config,
             form=job.form,
             proof_samples=job.proof_samples,
+            compare_layers=job.report,
             progress=progress,
         )
-    if job.quiet:
-        return
+    accuracy = None if sample is None else _accuracy_of(sample, result.graph, job.form)
+    if accuracy is not None and result.report_path is not None:
+        add_accuracy(result.report_path, accuracy)
+    page = write_page(job.output) if job.report else None
+    if not job.quiet:
+        _print_result(job, result, accuracy, page)
+
+
+def _print_result(job: QuantizeJob, result: Quantized, accuracy: Accuracy | None, page: Path | None) -> None:
     console = plain_console()
     if job.show_config:
         print_rows(console, result.resolved)
     print_layers(console, result.report.layers)
+    if result.similarity is not None:
+        print_similarity(console, result.report.layers, result.graph, result.similarity)
     if result.report.outputs:
         console.print("fake-quant graph against float, on calibration data:")
         console.print(_output_table(result.report))
-    if sample is not None:
-        console.print(_accuracy_line(sample, result.graph, job.form))
+    if accuracy is not None:
+        numbers = f"FP32 {accuracy.original:.4f}, fake-quant {accuracy.quantized:.4f}"
+        console.print(f"accuracy on {accuracy.of}: {numbers}")
     _print_summary(console, result)
+    for path in filter(None, (*(result.paths or ()), result.resolved_path, result.report_path, page)):
+        console.print(f"wrote {path}", soft_wrap=True)
 
 
 def _output_table(report: Report) -> Table:
@@ -96,12 +114,12 @@ def _output_table(report: Report) -> Table:
     return table
 
 
-def _accuracy_line(sample: Sample, graph: Graph, form: str) -> str:
+def _accuracy_of(sample: Sample, graph: Graph, form: str) -> Accuracy:
     """Top-1 accuracy of float and fake-quant model on the sample's labelled test set."""
     with np.load(sample.test) as test:
         feeds, labels = {k: test[k] for k in test.files if k != "labels"}, test["labels"]
     before, after = (_accuracy(g, feeds, labels) for g in (load(sample.model), lower(graph, form)))
-    return f"accuracy on {len(labels)} test images: FP32 {before:.4f}, fake-quant {after:.4f}"
+    return Accuracy("top-1 accuracy", f"{len(labels)} test images", before, after)
 
 
 def _accuracy(graph: Graph, feeds: dict[str, npt.NDArray[Any]], labels: npt.NDArray[np.int64]) -> float:
@@ -122,8 +140,6 @@ def _print_summary(console: Console, result: Quantized) -> None:
         print_line(console, f"note: {note}")
     for line in (*finding_lines(report.findings, LISTED), *proof_lines(report.proof)):
         print_line(console, line)
-    for path in (*(result.paths or ()), *filter(None, (result.resolved_path,))):
-        console.print(f"wrote {path}", soft_wrap=True)
 
 
 def _times(report: Report) -> str:

@@ -39,7 +39,7 @@ def layer_entry(layer: LayerReport, graph: Graph, total: int) -> Entries:
         node = graph.node(layer.name)
         entry["input"] = _input(node.input(0))
         entry["weight"] = _weight(node.input(_WEIGHT))
-        entry["output"] = _output(bias_add(node) or node)
+        entry["output"] = output_precision(node)
     return entry
 
 
@@ -85,8 +85,9 @@ def _weight(value: Value | None) -> Entries | None:
     return {**entry, "least_scale": least, "greatest_scale": most}
 
 
-def _output(node: Node) -> str | None:
-    """In what precision all readers get the result."""
+def output_precision(layer: Node) -> str | None:
+    """In what precision all readers get the result of a layer."""
+    node = bias_add(layer) or layer
     result = node.outputs[0] if node.outputs else None
     if result is None:
         return None

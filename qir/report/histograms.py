@@ -29,12 +29,18 @@ def histogram_entries(graph: Graph, collected: Sequence[Statistics]) -> list[Ent
         statistics = next((s[value.name] for s in collected if value.name in s), None)
         span = range_of(quant_of(node.output))
         if statistics is not None and statistics.count and span is not None:
-            found.append(_entry(node, value.name, statistics, span[2], span[3]))
+            found.append(_entry(node, value.name, statistics, span))
     return found
 
 
-def _entry(quant: Node, tensor: str, statistics: TensorStatistics, low: float, high: float) -> Entries:
-    """`counts[i]` elements lie in [left + i step, left + (i + 1) step); zeros are counted apart."""
+def _entry(
+    quant: Node, tensor: str, statistics: TensorStatistics, span: tuple[float, int, float, float]
+) -> Entries:
+    """`counts[i]` elements lie in [left + i step, left + (i + 1) step); zeros are counted apart.
+
+    `span` is scale, zero point, and the range; what lies outside it by less than half a step is not clipped.
+    """
+    scale, _, low, high = span
     histogram = statistics.histogram
     counts = histogram.counts
     left, step, bars = _bars(histogram, counts)
@@ -48,7 +54,7 @@ def _entry(quant: Node, tensor: str, statistics: TensorStatistics, low: float, h
         "low": low,
         "high": high,
         "zero_share": histogram.zeros / statistics.count,
-        "outside_share": _outside(histogram, counts, low, high) / statistics.count,
+        "outside_share": _outside(histogram, counts, low - scale / 2, high + scale / 2) / statistics.count,
         "left": left,
         "step": step,
         "counts": [*bars],
