@@ -82,7 +82,11 @@ def write_files(
     `feeds` is one set of inputs for the trial run (made up from the input types when None). BackendError when
     the graph has open quants, the place cannot be written, or the fake-quant model fails its trial run.
     """
-    paths, _ = write_and_look(graph, prefix, form, feeds, lambda *_: None)
+
+    def look(_: Paths) -> Callable[[object], None]:
+        return lambda _: None
+
+    paths, _ = write_and_look(graph, prefix, form, feeds, look)
     return paths
 
 
@@ -91,13 +95,14 @@ def write_and_look(
     prefix: str | os.PathLike[str],
     form: str,
     feeds: Feeds | None,
-    look: Callable[[Paths, R | None], T],
+    look: Callable[[Paths], Callable[[R | None], T]],
     examine: Callable[[ModelFile], R] | None = None,
 ) -> tuple[Paths, T]:
-    """As `write_files`, and what `look` says of the files, which it sees before they are in their place.
+    """As `write_files`, and what a look at the files shows, before they are in their place.
 
-    An error of `look` leaves no file. `examine` runs the written fake-quant model, with one thread and ONNX
-    Runtime's optimizations, in place of a trial run on `feeds`; `look` gets what it returns.
+    `examine` runs the written fake-quant model, with one thread and ONNX Runtime's optimizations, in place of
+    a trial run on `feeds`. Beside it, `look` sees the files and may begin; what it returns ends the look,
+    given what `examine` returned. An error of either leaves no file.
     """
     check_form(form)
     check_prefix(prefix)
@@ -112,11 +117,16 @@ def write_and_look(
             save_model(fake_quant, aside.fake_quant_model)
             fake_quant.release()  # as large as the float model, and what looks at the files takes memory too
             return_freed_memory()
+
+            def write_rest() -> Callable[[R | None], T]:
+                write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
+                return look(aside)
+
             with ThreadPoolExecutor(1) as beside:
-                rest = beside.submit(write_ascend, graph, aside, os.path.basename(prefix) or graph.name)
+                looking = beside.submit(write_rest)
                 tried = _trial_run(graph, aside.fake_quant_model, form, feeds, examine)
-                rest.result()
-            seen = look(aside, tried)
+                end_look = looking.result()
+            seen = end_look(tried)
             _publish(sorted(Path(made).iterdir()), folder)
     except BaseException as error:
         if created and folder.is_dir() and not any(folder.iterdir()):

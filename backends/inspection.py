@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from qir.backends.ascend.check import Finding, check
 from qir.backends.fake_quant import lower
 from qir.backends.files import Paths, write_and_look
-from qir.backends.proof import prove
+from qir.backends.proof import Prover
 from qir.backends.proof_result import Proof
 from qir.frontends.onnx import read_model
 from qir.ir.graph import Graph
@@ -22,6 +22,8 @@ from qir.runtime.session import Feeds
 
 PROOF_SAMPLES = 2
 """Samples on which the deploy graph is compared with the fake-quant graph unless told otherwise."""
+LARGE = 64 << 20
+"""Bytes of constants from which on one thing is made of them after the other, to keep memory low."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,17 @@ def write_inspected_files(
     def examine(model: ModelFile) -> tuple[OutputComparison, ...]:
         return () if recording is None else compare_recorded(recording.result(), model, progress)
 
-    def look(paths: Paths, outputs: tuple[OutputComparison, ...] | None) -> Inspected:
-        with progress.task("prove", None):
-            return Inspected(paths, *inspect_files(graph, paths, form, samples[:proven]), outputs or ())
+    def look(paths: Paths) -> Callable[[tuple[OutputComparison, ...] | None], Inspected]:
+        early = None if large else _ReadBack(graph, paths, form, samples[:proven])
 
+        def end(outputs: tuple[OutputComparison, ...] | None) -> Inspected:
+            with progress.task("prove", None):
+                read = early or _ReadBack(graph, paths, form, samples[:proven])
+                return Inspected(paths, read.findings, read.prove(), outputs or ())
+
+        return end
+
+    large = sum(v.constant.data.nbytes for v in graph.constants if v.constant is not None) > LARGE
     feeds = samples[0] if samples else None
     paths, seen = write_and_look(graph, prefix, form, feeds, look, None if recording is None else examine)
     return replace(seen, paths=paths)
@@ -73,11 +82,25 @@ def inspect_files(
 
     BackendError when the proof fails.
     """
-    deploy = read_model(paths.deploy_model)
-    # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
-    fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
-    return_freed_memory()
-    found = check(deploy), prove(fake_quant, deploy, samples) if samples else None
-    fake_quant.release()
-    deploy.release()
-    return found
+    read = _ReadBack(graph, paths, form, samples)
+    return read.findings, read.prove()
+
+
+class _ReadBack:
+    """Both models as their files have them, checked, and ready to be proven on samples."""
+
+    def __init__(self, graph: Graph, paths: Paths, form: str, samples: Sequence[Feeds]) -> None:
+        self._samples = samples
+        self._deploy = read_model(paths.deploy_model)
+        # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
+        self._fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
+        return_freed_memory()
+        self.findings = check(self._deploy)
+        self._prover = Prover(self._fake_quant, self._deploy, samples[0]) if samples else None
+
+    def prove(self) -> Proof | None:
+        """The proof, once; None without samples. The models are released."""
+        proof = None if self._prover is None else self._prover.run(self._samples)
+        self._fake_quant.release()
+        self._deploy.release()
+        return proof

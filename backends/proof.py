@@ -44,31 +44,43 @@ def prove(fake_quant: Graph, deploy: Graph, samples: Sequence[Feeds]) -> Proof:
     `fake_quant` is of form `ascend`. BackendError names the layer whose integers differ without excuse or
     whose parameters differ, or the output where no layer explains it.
     """
-    names = LayerNames(fake_quant, deploy)
-    lowered = lower_for(deploy, samples[0], _weight_shapes(fake_quant))
-    pairs = [names.pair(each.layer.name, each.plan.bound) for each in lowered.layers]
-    kinds = {pair.read[0]: integer_kind(each) for pair, each in zip(pairs, lowered.layers, strict=True)}
-    stored = [each.layer for each in lowered.layers]
-    comparison = _Comparison(fake_quant, deploy, pairs, kinds)
-    joint = JointRun(fake_quant, lowered, pairs)
-    del lowered
-    for start in range(0, len(samples), _HELD):
-        given = [_aligned(feeds) for feeds in samples[start : start + _HELD]]
-        with ThreadPoolExecutor(1) as beside:
-            opening = beside.submit(OptimizedReads, fake_quant, kinds)
-            reads = comparison.run(joint, given, start)
-            optimized = opening.result()
-        return_freed_memory()
-        found = ordered_map(optimized.run, given, cores(), optimized.stop)
-        for exact, moved in zip(reads, found, strict=True):
-            for tally in comparison.tallies:
-                name = tally.pair.read[0]
-                tally.add_flips(exact[name], moved[name])
-        del optimized
-    for each in stored:
-        check_parameters(fake_quant, each)
-    differences = tuple(OutputDifference(*item) for item in comparison.outputs.items())
-    return Proof(len(samples), tuple(tally.result() for tally in comparison.tallies), differences)
+    return Prover(fake_quant, deploy, samples[0]).run(samples)
+
+
+class Prover:
+    """A proof in two steps, for `prove`: both graphs are made one, for inputs like `feeds`, and then run."""
+
+    def __init__(self, fake_quant: Graph, deploy: Graph, feeds: Feeds) -> None:
+        names = LayerNames(fake_quant, deploy)
+        lowered = lower_for(deploy, feeds, _weight_shapes(fake_quant))
+        layers = lowered.layers
+        pairs = [names.pair(each.layer.name, each.plan.bound) for each in layers]
+        self._fake_quant = fake_quant
+        self._kinds = {pair.read[0]: integer_kind(each) for pair, each in zip(pairs, layers, strict=True)}
+        self._stored = [each.layer for each in layers]
+        self._comparison = _Comparison(fake_quant, deploy, pairs, self._kinds)
+        self._joint = JointRun(fake_quant, lowered, pairs)
+
+    def run(self, samples: Sequence[Feeds]) -> Proof:
+        """Run and compare; BackendError as from `prove`."""
+        comparison = self._comparison
+        for start in range(0, len(samples), _HELD):
+            given = [_aligned(feeds) for feeds in samples[start : start + _HELD]]
+            with ThreadPoolExecutor(1) as beside:
+                opening = beside.submit(OptimizedReads, self._fake_quant, self._kinds)
+                reads = comparison.run(self._joint, given, start)
+                optimized = opening.result()
+            return_freed_memory()
+            found = ordered_map(optimized.run, given, cores(), optimized.stop)
+            for exact, moved in zip(reads, found, strict=True):
+                for tally in comparison.tallies:
+                    name = tally.pair.read[0]
+                    tally.add_flips(exact[name], moved[name])
+            del optimized
+        for each in self._stored:
+            check_parameters(self._fake_quant, each)
+        differences = tuple(OutputDifference(*item) for item in comparison.outputs.items())
+        return Proof(len(samples), tuple(tally.result() for tally in comparison.tallies), differences)
 
 
 def _weight_shapes(fake_quant: Graph) -> dict[str, tuple[int, ...]]:

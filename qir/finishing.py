@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qir.backends.fake_quant import lower
 from qir.backends.files import Paths
-from qir.backends.inspection import Inspected, write_inspected_files
+from qir.backends.inspection import LARGE, Inspected, write_inspected_files
 from qir.ir.graph import Graph
 from qir.passes.context import Context
 from qir.report import Report, report_layers
@@ -32,8 +32,6 @@ from qir.runtime.units import Array, Unit
 COMPARED_UNITS = 8
 """Samples on which float and fake-quant outputs are compared for the report: enough to tell a good result
 from a bad one, to a decibel or so, at a tenth of the time that calibration takes."""
-_LARGE = 64 << 20
-"""Bytes of a float model from which on its session is closed before anything else is made of the weights."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def _start_recording(
     reference, size = _Reference(original, ours), _float_bytes(original)
     units = first_units(context.data, max(proof_samples, COMPARED_UNITS), reference.run)
     recording = beside.submit(reference.record, units)
-    if size > _LARGE:
+    if size > LARGE:
         wait([recording])
     return units, recording
 
