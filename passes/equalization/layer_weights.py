@@ -8,6 +8,7 @@ are rounded once, when all factors are known.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -39,15 +40,24 @@ class LayerWeights:
         bias = node.input(2)  # Gemm's has any shape that broadcasts over [rows, outputs]
         self._bias = None if bias is None or bias.constant is None else bias.constant.array
         blocks = self._blocks(weights)
-        self._unscaled: F64 = np.abs(blocks).max(axis=3, initial=0).astype(np.float64)
         self.outputs = blocks.shape[0] * blocks.shape[1]
         self.inputs = blocks.shape[0] * blocks.shape[2]
         self.reset()
 
     def reset(self) -> None:
         """Forget all factors."""
-        self._ranges = self._unscaled
+        self._scaled: F64 | None = None
         self._out, self._into = np.ones(self.outputs), np.ones(self.inputs)
+
+    @functools.cached_property
+    def _unscaled(self) -> F64:
+        """The largest magnitudes of the weights between channels: [groups, outputs, inputs] of a group."""
+        found: F64 = np.abs(self._blocks(self._weights)).max(axis=3, initial=0).astype(np.float64)
+        return found  # made on demand: most layers have no partner
+
+    @property
+    def _ranges(self) -> F64:
+        return self._unscaled if self._scaled is None else self._scaled
 
     @property
     def is_half(self) -> bool:
@@ -67,12 +77,12 @@ class LayerWeights:
     def scale_outputs(self, factors: F64) -> None:
         """Multiply each output channel."""
         self._out = self._out * factors
-        self._ranges = self._ranges * factors.reshape(*self._ranges.shape[:2], 1)
+        self._scaled = self._ranges * factors.reshape(*self._ranges.shape[:2], 1)
 
     def scale_inputs(self, factors: F64) -> None:
         """Multiply what each input channel meets."""
         self._into = self._into * factors
-        self._ranges = self._ranges * factors.reshape(self._ranges.shape[0], 1, -1)
+        self._scaled = self._ranges * factors.reshape(self._ranges.shape[0], 1, -1)
 
     def prepared(self) -> Callable[[], None]:
         """Puts the scaled weights and bias into the graph when called; PassError now when they overflow."""
