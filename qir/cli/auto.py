@@ -8,7 +8,18 @@ import click
 
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
-from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
+from qir.cli.settings import (
+    DATA_HELP,
+    SETTINGS,
+    debug_option,
+    form_option,
+    pipeline_option,
+    prefix_option,
+    proof_samples_option,
+    quiet_option,
+    skip_option,
+    target_option,
+)
 
 
 @click.command(context_settings=SETTINGS)
@@ -47,17 +58,16 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, pre
 @click.option("--max-time", type=float, metavar="SECONDS", help="Start no evaluation after so long.")
 @click.option("--keep-best", is_flag=True, help="Write the nearest model even if none keeps the accuracy.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever the journal says.")
-@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
-@click.option(
-    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
-)
+@target_option
+@pipeline_option
 @click.option("--config", type=click.Path(path_type=Path), help="AMCT's config.json or .cfg to start from.")
 @click.option("--method", default="ifmr", show_default=True, help="Activation ranges.")
-@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@skip_option
 @form_option
+@proof_samples_option
 @click.option(
-    "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
-    help="Samples on which the written deploy graph must give the integers of the fake-quant graph; 0: none.",
+    "--report", is_flag=True,
+    help="Compare outputs and layers of the result with the float model, and write PREFIX_report.html.",
 )  # fmt: skip
 @quiet_option
 @debug_option
@@ -86,6 +96,7 @@ def auto(
     skip: tuple[str, ...],
     form: str,
     proof_samples: int,
+    report: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
@@ -105,7 +116,7 @@ def auto(
         job = AutoJob(
             model, data, stats, evaluator, max_drop, at_least, not lower_is_better, relative, output,
             strategy, sensitivity, sensitivity_mode, rungs, max_evaluations, max_time, keep_best, restart,
-            target, pipeline, config, method, skip, form, proof_samples, quiet,
+            target, pipeline, config, method, skip, form, proof_samples, report, quiet,
         )  # fmt: skip
         reached = run_job(job)
     if not reached:

@@ -15,6 +15,8 @@ from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
+from qir.report.document import report_path
+from qir.report.page import write_page
 from qir.search.driver import auto_quantize
 from qir.search.steps import SearchResult, Step
 
@@ -50,6 +52,7 @@ class AutoJob:
     skip: tuple[str, ...]
     form: str
     proof_samples: int
+    compare_layers: bool
     quiet: bool
 
 
@@ -65,9 +68,12 @@ def run_job(job: AutoJob) -> bool:
                 progress.say(step_line(step))
 
         result = auto_quantize(job.model, data, evaluator, listener=tell, progress=progress, **options)
+    page = write_page(job.output) if job.compare_layers else None
     console = plain_console()
     if not job.quiet:
         _print_result(console, result)
+        for path in filter(None, (report_path(job.output), page)):
+            console.print(f"wrote {path}", soft_wrap=True)
     if not result.reached:
         for line in failure_lines(result):
             print_line(Console(stderr=True, highlight=False, markup=False, emoji=False), line)

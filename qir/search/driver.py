@@ -54,6 +54,7 @@ def auto_quantize(
     form: str = "ascend",
     proof_samples: int = PROOF_SAMPLES,
     log_folder: str | os.PathLike[str] | None = None,
+    compare_layers: bool = False,
     listener: Listener = silent,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -70,8 +71,9 @@ def auto_quantize(
     and prove the result.
 
     Files of the prefix `output` are as `quantize` writes them; AMCT's ranking and final configuration lie
-    beside them, and its history in `log_folder` (`amct_log` beside them). `<output>_journal.jsonl` remembers
-    everything: the same call goes on where it was interrupted; `restart` begins anew. When no model
+    beside them, and its history in `log_folder` (`amct_log` beside them). `<output>_report.json` has all
+    steps; with `compare_layers` it says how near each layer is to the float model. `<output>_journal.jsonl`
+    remembers everything: the same call goes on where it was interrupted; `restart` begins anew. When no model
     satisfies, none is left, unless `keep_best` asks for the nearest.
 
     Raises a QirError that says what to do; the journal and the best model so far are then in place.
@@ -87,7 +89,9 @@ def auto_quantize(
         method=method, skip=names, progress=progress,
     )  # fmt: skip
     logs = None if log_folder is None else Path(log_folder)
-    outputs = SearchOutputs(os.fspath(output), form, proof_samples, keep_best, restart, logs, listener)
+    outputs = SearchOutputs(
+        os.fspath(output), form, proof_samples, keep_best, restart, logs, listener, compare_layers
+    )
     measured, start = (
         sensitivity_digest(sensitivity, sensitivity_mode),
         start_config(inputs.model, config, names),

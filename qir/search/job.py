@@ -23,6 +23,7 @@ from qir.search.inputs import SearchInputs
 from qir.search.opened import SearchOutputs, opened_search
 from qir.search.prepared import Prepared, prepare
 from qir.search.ranking import Rank, Ranking, check_ranking
+from qir.search.report_file import write_search_report
 from qir.search.search import Search
 from qir.search.steps import SearchResult
 from qir.search.strategies.base import Strategy
@@ -53,7 +54,10 @@ def run_search(job: SearchJob) -> SearchResult:
     enough = AtLeast(job.inputs.data, job.config.batch_num)
     inputs = replace(job.inputs, context=replace(job.inputs.context, data=enough))
     with opened_search(inputs, job.outputs, job.limits, job.sensitivity) as search:
-        return _searched(replace(job, inputs=inputs), search)
+        result = _searched(replace(job, inputs=inputs), search)
+        strategy = type(job.strategy).__name__
+        write_search_report(search, inputs, strategy, result, job.outputs.compare_layers)
+        return result
 
 
 def _searched(job: SearchJob, search: Search) -> SearchResult:

@@ -25,7 +25,8 @@ class SearchOutputs:
     """What a search leaves, and what it tells while it runs.
 
     `output` is the prefix of the files and `form` that of the fake-quant model; `restart` begins a new
-    journal; `log_folder` gets AMCT's history (None: `amct_log` beside the files).
+    journal; `log_folder` gets AMCT's history (None: `amct_log` beside the files); `compare_layers` measures
+    for the report how near the layers of the result are to the float model.
     """
 
     output: str
@@ -35,6 +36,7 @@ class SearchOutputs:
     restart: bool = False
     log_folder: Path | None = None
     listener: Listener = silent
+    compare_layers: bool = False
 
 
 @contextmanager

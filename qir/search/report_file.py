@@ -1,0 +1,130 @@
+"""The report of a search as JSON: what was tried, and the model that came out, if any."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+
+from qir.backends.fake_quant import lower
+from qir.ir.graph import Graph
+from qir.passes.pipeline import print_pipeline
+from qir.report import Report, report_layers
+from qir.report.document import About, Accuracy, report_document, report_path, write_document
+from qir.report.notes import notes
+from qir.report.plain import Entries, Json, plain
+from qir.report.shapes import shapes_of
+from qir.report.similarity import LayerSimilarity, measure_layers
+from qir.runtime.compare import OutputComparison, Pair, compare_values, first_units
+from qir.runtime.session import Session
+from qir.search.configurations import lowered
+from qir.search.inputs import SearchInputs
+from qir.search.search import Search
+from qir.search.steps import SearchResult, Step
+
+COMPARED_UNITS = 8
+"""Samples on which outputs and layers are compared when that is asked for."""
+
+
+def write_search_report(
+    search: Search, inputs: SearchInputs, strategy: str, result: SearchResult, compare_layers: bool
+) -> None:
+    """Write `<prefix>_report.json`, also for a search that ended without a model.
+
+    `strategy` is its name. `compare_layers` measures how near outputs and layers are to the float model's.
+    """
+    about = About(inputs.model.target.name, print_pipeline(inputs.passes), search.place.form)
+    graph, best = result.graph, result.best
+    outputs: tuple[OutputComparison, ...] = ()
+    similarity: LayerSimilarity | None = None
+    if compare_layers and graph is not None:
+        outputs, similarity = _measured(inputs, graph, search.place.form)
+    document = report_document(
+        _report(search, inputs, result, outputs, 0 if similarity is None else similarity.samples),
+        inputs.exact if graph is None else graph,
+        about,
+        collected=() if graph is None else inputs.context.collected,
+        similarity=similarity,
+        paths=result.paths,
+        accuracy=None if graph is None or best is None else _accuracy(inputs, result.steps[0], best),
+        search=_entry(strategy, result),
+    )
+    write_document(document, report_path(search.place.output))
+
+
+def _report(
+    search: Search,
+    inputs: SearchInputs,
+    result: SearchResult,
+    outputs: Sequence[OutputComparison],
+    count: int,
+) -> Report:
+    graph = result.graph
+    size = sum(v.constant.data.nbytes for v in inputs.original.constants if v.constant is not None)
+    if graph is None or result.paths is None:
+        return Report((), (), size, 0)
+    return Report(
+        report_layers(graph, shapes_of(graph, search.place.samples[0])),
+        tuple(outputs),
+        size,
+        result.paths.deploy_model.stat().st_size,
+        tuple(notes(graph, outputs, without_data=False)),
+        result.findings,
+        result.proof,
+        count,
+    )
+
+
+def _measured(
+    inputs: SearchInputs, graph: Graph, form: str
+) -> tuple[tuple[OutputComparison, ...], LayerSimilarity]:
+    """How near outputs and layers are to those of the float model, on the first samples."""
+    progress = inputs.context.progress
+    reference = Session(inputs.original, threads=1)
+    units = first_units(inputs.data, COMPARED_UNITS, lambda feeds: reference.run(feeds, reference.outputs))
+    candidate = Session(lower(graph, form, units[0].feeds), threads=1)
+    pairs = [Pair(a, b) for a, b in zip(reference.outputs, candidate.outputs, strict=True)]
+    found = compare_values(reference, candidate, pairs, units, total=len(units), progress=progress)
+    outputs = tuple(item for item in found if item is not None)
+    return outputs, measure_layers(inputs.exact, graph, form, units, progress)
+
+
+def _accuracy(inputs: SearchInputs, original: Step, best: Step) -> Accuracy | None:
+    """The metrics of both models where they are numbers."""
+    before, after = _plain_metric(original.metric), _plain_metric(best.metric)
+    if isinstance(before, str) or isinstance(after, str):
+        return None
+    return Accuracy("Metric", f"what {type(inputs.evaluator).__name__} evaluates", before, after)
+
+
+def _entry(strategy: str, result: SearchResult) -> Entries:
+    steps: list[Json] = [_step(step) for step in result.steps]
+    best = None if result.best is None or result.graph is None else result.best.number
+    return {
+        "strategy": strategy,
+        "outcome": result.outcome,
+        "limited": result.limited,
+        "best": best,
+        "steps": steps,
+    }
+
+
+def _step(step: Step) -> Entries:
+    """`lowered` is what the journal has: null for the original model, else rung -> layers."""
+    configuration = step.configuration
+    back: Json = None
+    if configuration is not None:
+        back = {rung: [*names] for rung, names in lowered(configuration).items()}
+    metric = _plain_metric(step.metric)
+    return {
+        "number": step.number,
+        "lowered": back,
+        "metric": metric if isinstance(metric, str) else plain(metric),
+        "loss": plain(float(step.metric_eval[1])),
+        "satisfied": bool(step.metric_eval[0]),
+    }
+
+
+def _plain_metric(metric: object) -> float | str:
+    if isinstance(metric, numbers.Real) and not isinstance(metric, bool):
+        return float(metric)
+    return f"{metric!r:.200}"
