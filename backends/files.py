@@ -22,6 +22,7 @@ from qir.backends.trial import Outputs, largest_difference, made_up_feeds
 from qir.frontends.onnx import save_model
 from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
+from qir.ir.weight_passes import weight_passes
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.run_file import ModelFile
 from qir.runtime.session import EXACT_INT8, Feeds, Session
@@ -142,7 +143,7 @@ def write_ascend(graph: Graph, paths: Paths, title: str) -> None:
     """Write the deploy model and what goes with it; `title` names it in the quantization file."""
     deployed = deploy.lower(graph)
     save_model(deployed, paths.deploy_model)
-    paths.record.write_text(print_record(records(graph)), encoding="utf-8")
+    paths.record.write_text(print_record(records(graph), weight_passes(graph)), encoding="utf-8")
     paths.quant_info.write_text(quant_info(graph, deployed, title), encoding="utf-8")
     deployed.release()
 

@@ -25,6 +25,7 @@ from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import is_quant
+from qir.ir.weight_passes import note_weight_pass
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.equalization.layer_weights import F64, LAYERS, LayerWeights, weights_of
@@ -66,6 +67,8 @@ class EqualizeLayers(Pass):
         for node, write in writes:
             write()
             context.rewrites.applied(self.name, node.name)
+        if writes:
+            note_weight_pass(graph, str(self))
         return bool(writes)
 
     def _writes(self, graph: Graph, refused: dict[Node, str]) -> list[tuple[Node, Callable[[], None]]] | None:

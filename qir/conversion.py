@@ -14,7 +14,7 @@ from pathlib import Path
 from qir.backends.ascend.check import Finding
 from qir.backends.ascend.record import LayerRecord
 from qir.backends.ascend.record_in import apply, check_keys, unfused_layers
-from qir.backends.ascend.record_reader import parse_record
+from qir.backends.ascend.record_reader import parse_record, passes_before
 from qir.backends.fake_quant import check_form
 from qir.backends.files import Paths, check_prefix, output_paths
 from qir.backends.inspection import PROOF_SAMPLES, Inspected, write_inspected_files
@@ -28,6 +28,7 @@ from qir.models import CaffeFiles, FilePath, load
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
 from qir.passes.context import Context, RewriteLog
+from qir.passes.equalize_layers import EqualizeLayers
 from qir.passes.fuse_bn import FuseBn
 from qir.passes.import_qdq import BetweenFloats, ImportQdq
 from qir.passes.insert_quant import InsertQuant
@@ -93,11 +94,12 @@ def apply_record(model: Model, record: Record, *, pipeline: str = "amct") -> Gra
     `model` is a path, serialized ONNX or a graph (left as it is). `record` is the path of an AMCT record
     file, its text (bytes, or a string with a brace in it), or what `parse_record` made of it. `pipeline`, a
     name or a text, says which fusions come first; its passes that would choose scales are replaced by the
-    record. Layers whose record says `skip_fusion` keep the BatchNormalization behind them.
+    record. Passes that the text of the record names (equalize-layers) follow the fusions. Layers whose record
+    says `skip_fusion` keep the BatchNormalization behind them.
 
     Raises a QirError that names the layer and the field of the record that does not fit.
     """
-    records, filename = _read(record)
+    records, filename, named = _read(record)
     if not records:
         raise BackendError(f"the record '{filename}' is empty, no layers to be quantized")
     target = target_named(_TARGET)
@@ -107,7 +109,9 @@ def apply_record(model: Model, record: Record, *, pipeline: str = "amct") -> Gra
     unfused = unfused_layers(graph, records)
     first = next((i for i, item in enumerate(passes) if isinstance(item, _QUANTIZING)), len(passes))
     context = Context(rules=target.rules)
-    PassManager([_configured(item, unfused) for item in passes[:first]]).run(graph, context)
+    before = [*(_configured(item, unfused) for item in passes[:first])]
+    before += [item for item in named if all(item.name != other.name for other in before)]
+    PassManager(before).run(graph, context)
     apply(graph, records, context.rewrites)
     PassManager([item for item in passes[first:] if not isinstance(item, _QUANTIZING)]).run(graph, context)
     return graph
@@ -187,20 +191,33 @@ def _configured(item: Pass, unfused: tuple[str, ...]) -> Pass:
     return item
 
 
-def _read(record: Record) -> tuple[Mapping[str, LayerRecord], str]:
-    """The records and the name by which messages call them."""
+def _read(record: Record) -> tuple[Mapping[str, LayerRecord], str, tuple[Pass, ...]]:
+    """The records, the name by which messages call them, and the passes that they want to run before."""
     if isinstance(record, Mapping):
-        return record, "<records>"
+        return record, "<records>", ()
     try:
         path = _path(record)
-        if path is None:
-            text = record.decode() if isinstance(record, bytes) else str(record)
-            return parse_record(text), "<text>"
-        return parse_record(path.read_text(encoding="utf-8"), path.name), path.name
+        text = record.decode() if isinstance(record, bytes) else str(record)
+        name = "<text>" if path is None else path.name
+        if path is not None:
+            text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"the record file '{record!s}' cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BackendError(f"the record is not text in UTF-8: {error}") from error
+    return parse_record(text, name), name, _named_passes(text, name)
+
+
+def _named_passes(text: str, filename: str) -> tuple[Pass, ...]:
+    """The passes that the comments of a record name; BackendError for one that needs data."""
+    found = parse_pipeline(",".join(passes_before(text)))
+    for item in found:
+        if not isinstance(item, EqualizeLayers):
+            raise BackendError(
+                f"the scales in '{filename}' are those of weights after '{item.name}', which needs the "
+                f"calibration data; quantize the model again with that pipeline instead"
+            )
+    return found
 
 
 def _path(source: Model | Record) -> Path | None:

@@ -9,6 +9,7 @@ import pytest
 import qir
 from qir.backends.ascend.record import records
 from qir.backends.ascend.record_reader import parse_record
+from qir.ir.errors import BackendError
 from qir.samples import sample_named
 
 SAMPLE = sample_named("digits")
@@ -24,9 +25,7 @@ def test_the_record_of_a_quantization_gives_its_files_again(
     quantized: qir.Quantized, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert quantized.paths is not None
-    converted = qir.convert_record(
-        SAMPLE.model, quantized.paths.record, tmp_path / "digits", pipeline="default"
-    )
+    converted = qir.convert_record(SAMPLE.model, quantized.paths.record, tmp_path / "digits")
     assert len(converted.paths) == 4
     for old, new in zip(quantized.paths, converted.paths, strict=True):
         assert old.name == new.name
@@ -44,10 +43,21 @@ def test_a_record_may_be_a_path_a_text_or_read_already(quantized: qir.Quantized)
     text = str(model)
     expected = str(qir.apply_record(model, path))
     assert str(model) == text
-    for record in (str(path), path.read_text(), path.read_bytes(), parse_record(path.read_text())):
+    for record in (str(path), path.read_text(), path.read_bytes()):
         assert str(qir.apply_record(model, record)) == expected
+    read = parse_record(path.read_text())  # which no longer says that equalize-layers comes first
+    assert str(qir.apply_record(model, read, pipeline="default")) == expected
     graph = qir.apply_record(SAMPLE.model, path, pipeline="infer-types,fuse-bn,normalize-gemm")
     assert len(records(graph)) == len(parse_record(path.read_text()))
+
+
+def test_a_record_of_weights_that_data_have_changed_is_refused(quantized: qir.Quantized) -> None:
+    assert quantized.paths is not None
+    text = quantized.paths.record.read_text()
+    assert text.startswith("# after pass: equalize-layers\nrecord {")
+    other = text.replace("equalize-layers", "equalize-inputs{strength=0.25}", 1)
+    with pytest.raises(BackendError, match="weights after 'equalize-inputs', which needs the calibration"):
+        qir.apply_record(SAMPLE.model, other)
 
 
 def test_scales_of_other_weights_are_told(quantized: qir.Quantized, caplog: pytest.LogCaptureFixture) -> None:

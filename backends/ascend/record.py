@@ -7,7 +7,7 @@ AMCT's tools exchange this file. Here it is made of a quantized graph; `record_r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from qir.ir.quants import is_restored
 from qir.ir.types import QuantParams
 from qir.passes.balancing.scaling import BALANCE_FACTOR
 
+AFTER_PASS = "# after pass: "
+"""Begins the comment that names a pass, which changed the weights before their scales were chosen."""
 SKIP_FUSION = "qir.skip_fusion"
 """Metadata key of a layer that a record kept from absorbing a BatchNormalization; its value is `true`."""
 
@@ -103,9 +105,12 @@ def _of_layer(layer: QuantizedLayer) -> LayerRecord:
     )
 
 
-def print_record(layers: Mapping[str, LayerRecord | DraftRecord]) -> str:
-    """The text of a record file, as protobuf prints it (which takes ten times as long)."""
-    lines: list[str] = []
+def print_record(layers: Mapping[str, LayerRecord | DraftRecord], passes: Sequence[str] = ()) -> str:
+    """The text of a record file, as protobuf prints it (which takes ten times as long).
+
+    A comment in front names `passes` that must run on the float model first (see `weight_passes`).
+    """
+    lines = [f"{AFTER_PASS}{text}" for text in passes]
     for name, layer in layers.items():
         lines += ["record {", f'  key: "{text_encoding.CEscape(name, True)}"', "  value {"]
         lines += [f"    {line}" for line in _fields(layer)]

@@ -6,6 +6,7 @@ that of the PyTorch toolkit. The message classes are built here, so no generated
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
-from qir.backends.ascend.record import DraftRecord, LayerRecord
+from qir.backends.ascend.record import AFTER_PASS, DraftRecord, LayerRecord
 from qir.ir.errors import BackendError
 
 _Numbers: TypeAlias = npt.NDArray[np.float64]
@@ -76,6 +77,12 @@ class _LayerMessage(Protocol):
 
     def HasField(self, name: str) -> bool:  # noqa: N802, protobuf's name
         """True when an optional field stands in the text."""
+
+
+def passes_before(text: str) -> tuple[str, ...]:
+    """The passes that must run on the float model before a record fits it, as its comments name them."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return tuple(line.removeprefix(AFTER_PASS) for line in lines if line.startswith(AFTER_PASS))
 
 
 def parse_record(text: str, filename: str = "<text>") -> dict[str, LayerRecord]:

@@ -13,6 +13,7 @@ from qir.ir.errors import PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant
+from qir.ir.weight_passes import note_weight_pass
 from qir.passes.context import Context
 from qir.passes.equalization.layer_weights import F64, LAYERS, LayerWeights, weights_of
 from qir.passes.equalization.routes import Route, find_route, prepared_division
@@ -48,6 +49,8 @@ class InputEqualization:
         # Backwards: what the layers behind give to a layer's outputs counts in its weights for its inputs.
         for group in reversed(groups):
             changed |= self._equalize(group, maxima[group.value.name, group.axis], layers, context)
+        if changed:
+            note_weight_pass(graph, NAME)
         return changed
 
     def _group(self, value: Value, layers: dict[Node, LayerWeights], context: Context) -> _Group | None:
