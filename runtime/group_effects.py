@@ -89,7 +89,9 @@ class _Model:
         self._floats = without_quants(graph, rounded=False)
         nodes = switchables(graph)
         self.chain = _chain(self._floats, nodes.values())
-        where = {node.name: place for place, link in enumerate(self.chain.links) for node in link.nodes}
+        read = set(needed(self._floats.nodes, [v for v in self._floats.outputs if v.producer is not None]))
+        places = enumerate(self.chain.links)
+        where = {node.name: place for place, link in places for node in link.nodes if node in read}
         self._spans = [_span(group, where) for group in groups]
         self._forms = _forms(groups)
         self._switched: dict[int, Switched] = {}

@@ -284,7 +284,7 @@ def test_isolated_scores_do_not_depend_on_where_the_model_is_cut(
     context = Context(data=open_data(data, graph), rules=target.rules)
     passes = parse_pipeline("infer-types,insert-quant,quantize-weights,calibrate", named=target.pipelines)
     PassManager(passes).run(graph, context)
-    monkeypatch.setattr("qir.runtime.isolated.SEGMENTS", segments)
+    monkeypatch.setattr("qir.runtime.group_effects.SEGMENTS", segments)
     metric = metric_named("mse")
     found = measure_isolated(graph, open_data(data, graph), metric, samples=2)
     assert set(found.scores) == {"a", "b", "c", "d", "e", "unread"}
