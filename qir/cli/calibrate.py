@@ -7,17 +7,22 @@ import click
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
-from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
+from qir.cli.settings import (
+    DATA_HELP,
+    SETTINGS,
+    debug_option,
+    pipeline_option,
+    quiet_option,
+    target_option,
+)
 
 
 @click.command(context_settings=SETTINGS)
 @model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @click.option("-o", "--output", metavar="STATS.npz", required=True, help="The file of statistics to write.")
-@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
-@click.option(
-    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
-)
+@target_option
+@pipeline_option
 @click.option(
     "--skip", multiple=True, metavar="LAYER",
     help="Layer that will stay in float, so that its input need not be finite; may be repeated.",

@@ -6,13 +6,18 @@ import click
 
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
-from qir.cli.settings import SETTINGS, debug_option
+from qir.cli.settings import (
+    SETTINGS,
+    debug_option,
+    skip_option,
+    target_option,
+)
 
 
 @click.command(context_settings=SETTINGS)
 @model_argument
 @click.option("-o", "--output", metavar="FILE.json", help="Where to write it; stdout without.")
-@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@skip_option
 @click.option(
     "--batch-num", type=int, default=1, show_default=True, metavar="N",
     help="How many samples of calibration data there must be at least.",
@@ -21,7 +26,7 @@ from qir.cli.settings import SETTINGS, debug_option
     "--cfg", metavar="FILE.cfg", help="AMCT's simplified configuration; replaces the other options."
 )
 @click.option("--symmetric", is_flag=True, help="Inputs without zero point.")
-@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
+@target_option
 @click.option("--pipeline", default="default", show_default=True, help="The pipeline that it will refine.")
 @click.option("--as-pipeline", is_flag=True, help="Print the passes that it means instead of the file.")
 @click.option(

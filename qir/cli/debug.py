@@ -7,7 +7,15 @@ import click
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
-from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
+from qir.cli.settings import (
+    DATA_HELP,
+    SETTINGS,
+    debug_option,
+    pipeline_option,
+    quiet_option,
+    skip_option,
+    target_option,
+)
 
 KINDS = ("sensitivity", "error", "distribution", "channels", "partial", "all")
 _TAKERS = {
@@ -71,12 +79,10 @@ _TAKERS = {
 )  # fmt: skip
 @click.option("--no-plot", is_flag=True, help="No .png; plots need matplotlib (extra qir[plots]).")
 @click.option("--stats", metavar="STATS.npz", help="Statistics by `qir calibrate`.")
-@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
-@click.option(
-    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
-)
+@target_option
+@pipeline_option
 @click.option("--method", metavar="NAME", default="ifmr", show_default=True, help="Activation ranges.")
-@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@skip_option
 @click.option("--config", metavar="FILE", help="A quant_config, or AMCT's config.json or simplified .cfg.")
 @plugin_option
 @quiet_option

@@ -7,7 +7,18 @@ import click
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
-from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, form_option, prefix_option, quiet_option
+from qir.cli.settings import (
+    DATA_HELP,
+    SETTINGS,
+    debug_option,
+    form_option,
+    pipeline_option,
+    prefix_option,
+    proof_samples_option,
+    quiet_option,
+    skip_option,
+    target_option,
+)
 from qir.ir.errors import ConfigError
 
 METHODS = ("min-max", "moving-average", "percentile", "mse", "kl", "ifmr", "hfmg")
@@ -34,15 +45,13 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
     help="Statistics by `qir calibrate`, in place of data; data are compared and proven on then.",
 )  # fmt: skip
 @prefix_option
-@click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
-@click.option(
-    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
-)
+@target_option
+@pipeline_option
 @click.option(
     "--method", metavar="NAME", default="ifmr", show_default=True, callback=_known_method,
     help=f"How ranges of activations are chosen: {', '.join(METHODS)}.",
 )  # fmt: skip
-@click.option("--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated.")
+@skip_option
 @click.option("--config", metavar="FILE", help="AMCT's config.json or simplified .cfg, see `qir config`.")
 @click.option(
     "--quant-config", metavar="FILE.json", help="Precisions by model, op type, subgraph and node, as JSON."
@@ -51,10 +60,7 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
     "--show-config", is_flag=True, help="Print what each operand was to have by the configuration, and has."
 )
 @form_option
-@click.option(
-    "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
-    help="Samples on which the written deploy graph must give the integers of the fake-quant graph; 0: none.",
-)  # fmt: skip
+@proof_samples_option
 @click.option(
     "--report", is_flag=True,
     help="Compare each layer with the float model too: a table, and the page PREFIX_report.html.",

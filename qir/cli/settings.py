@@ -13,9 +13,20 @@ DATA_HELP = ".npz, folder of .npy per input, or file.py:function."
 prefix_option = click.option(
     "-o", "--output", metavar="PREFIX", required=True, help="Where files go: PREFIX_deploy_model.onnx, …"
 )
+target_option = click.option("--target", default="ascend", show_default=True, help="Hardware to compile for.")
+pipeline_option = click.option(
+    "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
+)
+skip_option = click.option(
+    "--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated."
+)
 form_option = click.option(
     "--form", type=click.Choice(("ascend", "qdq")), default="ascend", show_default=True,
     help="Fake-quant graph in plain ops (predicts the deploy graph) or QuantizeLinear/DequantizeLinear.",
+)  # fmt: skip
+proof_samples_option = click.option(
+    "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",
+    help="Samples on which the written deploy graph must give the integers of the fake-quant graph; 0: none.",
 )  # fmt: skip
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bars and no table.")
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
