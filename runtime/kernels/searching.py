@@ -114,8 +114,7 @@ def divergences(counts: F64, left: I64, right: I64, levels: int, found: F64) -> 
             clipped = sums[first] if side == 0 else total - sums[last]
             if clipped <= 0:
                 continue
-            bin = first if side == 0 else last - 1
-            g = 0 if side == 0 else levels - 1
+            bin, g = (first, 0) if side == 0 else (last - 1, levels - 1)
             a, b = first + g * (last - first) // levels, first + (g + 1) * (last - first) // levels
             held, used, c = sums[b] - sums[a], filled[b] - filled[a], counts[bin]
             q = held / used if c > 0 else 1e-4
