@@ -76,7 +76,7 @@ _PLURAL = {"node": "nodes", "weight": "weights", "activation": "activations"}
 def groups_of(nodes: Nodes, what: str) -> list[list[str]]:
     """Lists of names; ConfigError for empty ones and for what is no name."""
     given = [nodes] if isinstance(nodes, str) else list(nodes)
-    groups = [[item] if isinstance(item, str) else list(item) for item in given]
+    groups = [list(item) if isinstance(item, (list, tuple)) else [item] for item in given]
     if not groups or not all(groups):
         raise ConfigError(f"{what}: the list is empty; name at least one node")
     for name in (name for group in groups for name in group):
