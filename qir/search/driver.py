@@ -9,13 +9,12 @@ from pathlib import Path
 from qir.backends.fake_quant import check_form
 from qir.backends.files import check_prefix
 from qir.config.open import ConfigSource
-from qir.ir.errors import ConfigError
 from qir.runtime.data import DataSource
 from qir.runtime.progress import Progress
 from qir.runtime.statistics_file import Statistics
+from qir.search.asked import accuracy_rule, search_limits
 from qir.search.ending import PROOF_SAMPLES
-from qir.search.evaluations import Limits
-from qir.search.evaluators import EvaluatorSource, MaxDrop, Rule, Threshold, open_evaluator
+from qir.search.evaluators import EvaluatorSource, open_evaluator
 from qir.search.fallback import check_fallback
 from qir.search.final_config import start_config
 from qir.search.inputs import ModelArgument, open_inputs
@@ -78,8 +77,8 @@ def auto_quantize(
 
     Raises a QirError that says what to do; the journal and the best model so far are then in place.
     """
-    judge = open_evaluator(evaluator, _rule(max_drop, at_least, higher_is_better, relative))
-    ladder, limits = check_fallback(fallback), _limits(max_evaluations, max_time)
+    judge = open_evaluator(evaluator, accuracy_rule(max_drop, at_least, higher_is_better, relative))
+    ladder, limits = check_fallback(fallback), search_limits(max_evaluations, max_time)
     proposer, rank = strategy_named(strategy), ranking_by(sensitivity, sensitivity_mode)
     check_form(form)
     check_prefix(output)
@@ -97,21 +96,3 @@ def auto_quantize(
         start_config(inputs.model, config, names),
     )
     return run_search(SearchJob(inputs, outputs, proposer, rank, measured, ladder, limits, start))
-
-
-def _rule(max_drop: float | None, at_least: float | None, higher: bool, relative: bool) -> Rule | None:
-    if max_drop is not None and at_least is not None:
-        raise ConfigError("max_drop and at_least are two ways to say what satisfies; give one")
-    if max_drop is not None:
-        return MaxDrop(max_drop, higher, relative)
-    return None if at_least is None else Threshold(at_least, higher)
-
-
-def _limits(evaluations: int | None, seconds: float | None) -> Limits:
-    if evaluations is not None and evaluations < 2:
-        raise ConfigError(
-            f"max_evaluations must be at least 2 (the original and the quantized model), not {evaluations}"
-        )
-    if seconds is not None and not seconds > 0:
-        raise ConfigError(f"max_time must be more than 0 seconds, not {seconds:g}")
-    return Limits(evaluations, seconds)

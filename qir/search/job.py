@@ -18,17 +18,15 @@ from qir.search.ending import Ending, finish
 from qir.search.evaluations import LimitReached, Limits
 from qir.search.fallback import Rung, climb
 from qir.search.final_config import write_final_config
-from qir.search.fingerprints import Part
 from qir.search.inputs import SearchInputs
+from qir.search.known_ranking import known_ranking
 from qir.search.opened import SearchOutputs, opened_search
 from qir.search.prepared import Prepared, prepare
-from qir.search.ranking import Rank, Ranking, check_ranking
+from qir.search.ranking import Rank, Ranking
 from qir.search.report_file import write_search_report
 from qir.search.search import Search
 from qir.search.steps import SearchResult
 from qir.search.strategies.base import Strategy
-
-RANKING_KEY: tuple[Part, ...] = ("weights", "graph", "config", "data", "sensitivity")
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,6 @@ def _searched(job: SearchJob, search: Search) -> SearchResult:
 
 def ranked(search: Search, rank: Rank, inputs: SearchInputs, prepared: Prepared) -> Ranking:
     """The ranking, from the journal if it is there, and its file."""
-    journal = search.evaluations.journal
-    key = search.evaluations.inputs.key(RANKING_KEY)
-    line = journal.ranking(key)
-    if line is None:
-        found = rank(prepared.closed, inputs.data, inputs.context.progress)
-        ranking = check_ranking(found, prepared.layers)
-        scores, low = dict(ranking.scores), ranking.low_is_worse
-        journal.append({"kind": "ranking", "key": key, "scores": scores, "low_is_worse": low})
-    else:
-        ranking = check_ranking(line, prepared.layers)
+    ranking = known_ranking(search, rank, inputs, prepared.closed, prepared.layers)
     write_text(search.place.folder / RANKING_FILE, print_ranking(ranking))
     return ranking

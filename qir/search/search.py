@@ -23,14 +23,14 @@ from qir.search.strategies.base import Flags, MetricEval
 class Search:
     """The state of a search: what was evaluated, and which of it is best.
 
-    `changed` names the inputs that were others when the journal was last used. Of the models that satisfy,
-    the one whose configuration has the least `cost` is best: the number of layers rolled back, unless other
-    rungs are worth another price.
+    `log_folder` gets AMCT's history (None: there is none). `changed` names the inputs that were others when
+    the journal was last used. Of the models that satisfy, the one whose configuration has the least `cost`
+    is best: the number of layers rolled back, unless other rungs are worth another price.
     """
 
     evaluations: Evaluations
     place: Place
-    log_folder: Path
+    log_folder: Path | None
     listener: Listener
     changed: tuple[str, ...] = ()
     cost: Callable[[Configuration], float] = len
@@ -137,7 +137,8 @@ class Search:
 
     def _note(self, flags: Flags, answer: MetricEval) -> None:
         self.history.append(HistoryEntry(dict(flags), answer))
-        write_text(self.log_folder / HISTORY_FILE, print_history(self.history))
+        if self.log_folder is not None:
+            write_text(self.log_folder / HISTORY_FILE, print_history(self.history))
 
     def _tell(self, step: Step) -> None:
         self.steps.append(step)
