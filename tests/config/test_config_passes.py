@@ -119,6 +119,7 @@ def test_fusion() -> None:
     assert sum(n.op == "BatchNormalization" for n in made.nodes) == sum(
         n.op == "BatchNormalization" for n in graph.nodes
     )
+    assert made.node("fc").attributes.get("transB", 0) == 0  # all other exact passes have run
 
 
 @pytest.mark.parametrize(
