@@ -72,7 +72,7 @@ def test_resolved_tables_do_not_overwrite_what_was_read(tmp_path: Path) -> None:
             "operand": "input0",
             "requested": "int16",
             "granted": "int8",
-            "reason": "no such form",
+            "reason": "no form",
         }
     ]
     assert path_beside(tmp_path / "net", tmp_path / "other.json") == path
