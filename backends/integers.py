@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
+from qir.backends.half_layers import compute_in_float16
 from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor, read_layers, read_tensors
 from qir.frontends.onnx.metadata import DOC_STRING, IR_VERSION, SPARSE_ATTRIBUTES, runnable_ir_version
 from qir.ir.graph import Graph
@@ -61,6 +62,7 @@ def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
     BackendError when the graph is not completely quantized, see `read_layers`.
     """
     lowered = graph.clone()
+    compute_in_float16(lowered)
     layers, tensors = read_layers(lowered), read_tensors(lowered)
     nodes = lowered.nodes
     following = dict(zip(nodes, (*nodes[1:], None), strict=True))
@@ -133,18 +135,18 @@ class StoredConstants:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._made: dict[tuple[Value, QuantParams], Value] = {}
+        self._made: dict[tuple[Value, QuantParams, QuantParams | None], Value] = {}
 
     def get(self, operand: Operand, store: Callable[[Operand], Array]) -> Value:
         """The stored constant of an operand."""
-        key = (operand.value, operand.params)
+        key = (operand.value, operand.params, operand.coarse)
         if key not in self._made:
             self._made[key] = self._graph.constant(store(operand), operand.value.name)
         return self._made[key]
 
     def finish(self) -> None:
         """Erase the floats that nobody reads any more; the first integers made of each take over its name."""
-        for (old, _), new in self._made.items():
+        for (old, *_), new in self._made.items():
             name = old.name
             if self._graph.owns(old) and not old.is_read:
                 self._graph.erase(old)

@@ -22,24 +22,35 @@ from qir.ir.quants import (
     quantized_tensors,
     unquantized,
 )
-from qir.ir.types import QuantParams, QuantSpec
+from qir.ir.types import QuantParams, QuantSpec, spec_of
 from qir.ir.walk import walk_nodes
+from qir.runtime.compensation import left_over
 from qir.runtime.weights import quantize
+
+_NO_COMPENSATION = (
+    "input {1} of layer '{0}' is stored with error compensation, which this target does not have; write form "
+    "'qdq', or give the operand another precision"
+)
 
 
 @dataclass(frozen=True)
 class Operand:
-    """A quantized constant operand: input `index` of `reader` stands for `value` (float) under `params`."""
+    """A quantized constant operand: input `index` of `reader` stands for `value` (float) under `params`.
+
+    With `coarse` it stands for what that leaves of the value: the second tensor of error compensation.
+    """
 
     reader: Node
     index: int
     value: Value
     params: QuantParams
+    coarse: QuantParams | None = None
 
     def integers(self) -> npt.NDArray[Any]:
         """The stored integers, in the dtype of the quantization and the layout of the constant."""
         assert self.value.constant is not None
-        return quantize(self.value.constant.array, self.params)
+        array = self.value.constant.array
+        return quantize(array if self.coarse is None else left_over(array, self.coarse), self.params)
 
 
 @dataclass(frozen=True)
@@ -96,12 +107,12 @@ def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
     has a float weight or bias, or when a quant does something other than feed such a layer.
     """
     check_closed(graph)
-    layers = tuple(_read(node) for node in quantized_layers(graph) if node.op in RULES.ops)
+    layers = tuple(_read(n) for n in quantized_layers(graph) if n.op in RULES.ops and _is_integer(n))
     known = {(layer.node, 0) for layer in layers} | {(t.node, t.index) for t in read_tensors(graph)}
     for layer in layers:
         known |= {(o.reader, o.index) for o in (layer.weight, layer.bias) if o is not None}
     for node in walk_nodes(graph):
-        if not is_quant(node):
+        if not is_quant(node) or _is_cast(node):
             continue
         stray = next((use for use in node.output.uses if use not in known), None)
         if stray is not None or node.output.is_output:
@@ -115,6 +126,16 @@ def read_layers(graph: Graph) -> tuple[QuantizedLayer, ...]:
     return layers
 
 
+def _is_integer(layer: Node) -> bool:
+    precision = operand_precision(layer, 0)
+    return precision is not None and precision.qtype.is_integer
+
+
+def _is_cast(quant: Node) -> bool:
+    kind = quant.output.tensor.quant
+    return kind is not None and spec_of(kind).qtype.is_float
+
+
 def read_tensors(graph: Graph) -> tuple[QuantizedTensor, ...]:
     """Values that travel as integers to float computation, in running order; open ones are left out.
 
@@ -123,7 +144,8 @@ def read_tensors(graph: Graph) -> tuple[QuantizedTensor, ...]:
     """
     found: list[QuantizedTensor] = []
     for node, index in quantized_tensors(graph):
-        params = operand_precision(node, index)
+        precision = operand_precision(node, index)
+        params = None if precision is None else precision.single
         if not isinstance(params, QuantParams):
             continue
         reason = _tensor_reason(node, index, params)
@@ -167,8 +189,10 @@ def _read(node: Node) -> QuantizedLayer:
         bias = _operand(add, 1, "bias")
     elif weight is not None and node.input(2) is not None:
         bias = _operand(node, 2, "bias")
-    activation = operand_precision(node, 0)
-    assert isinstance(activation, QuantParams)  # check_closed has looked
+    precision = operand_precision(node, 0)
+    activation = None if precision is None else precision.single
+    if not isinstance(activation, QuantParams):  # check_closed has looked, so it is error compensation
+        raise BackendError(_NO_COMPENSATION.format(node.name, 0))
     if len(activation.scale) != 1:
         raise BackendError(
             f"the input of layer '{node.name}' has {len(activation.scale)} scales; this target needs one"
@@ -188,7 +212,10 @@ def _float_type(node: Node) -> DType:
 
 
 def _operand(reader: Node, index: int, role: str) -> Operand:
-    value, params = reader.input(index), operand_precision(reader, index)
+    value, precision = reader.input(index), operand_precision(reader, index)
+    if precision is not None and precision.rest is not None:
+        raise BackendError(_NO_COMPENSATION.format(reader.name, index))
+    params = None if precision is None else precision.quant
     if value is None or not isinstance(params, QuantParams):
         raise BackendError(
             f"layer '{reader.name}' ({reader.op}) has a quantized input but its {role} is float; "

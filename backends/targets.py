@@ -7,17 +7,24 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from qir.backends.ascend.rules import RULES
+from qir.backends.qdq.rules import RULES as QDQ_RULES
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.passes.rules import TargetRules
 
 
 @dataclass(frozen=True)
 class Target:
-    """Hardware to compile for. `pipelines` maps names to pipeline texts; there always is a `default`."""
+    """Hardware to compile for. `pipelines` maps names to pipeline texts; there always is a `default`.
+
+    `forms` are those of the fake-quant graph that it has, the usual one first. Without `has_deploy_model` the
+    fake-quant graph is all that is written.
+    """
 
     name: str
     rules: TargetRules
     pipelines: Mapping[str, str]
+    forms: tuple[str, ...] = ("ascend", "qdq")
+    has_deploy_model: bool = True
 
 
 _CLEAN = "infer-types,fold-constants,eliminate-identity"
@@ -40,7 +47,7 @@ ASCEND = Target(
         {
             "default": f"{_READY},insert-quant,{_CLOSE}",
             # INT16 inputs where the target has them, INT8 elsewhere; INT4 weights likewise.
-            "int16": f"{_READY},insert-quant{{bits=16}},insert-quant,{_CLOSE}",
+            "int16": f"{_READY},insert-quant{{precision=int16}},insert-quant,{_CLOSE}",
             "int4": f"{_READY},insert-quant{{weight-bits=4}},{_CLOSE}",
             "amct": _amct("Conv"),
             # AMCT for Caffe fuses into deconvolutions too.
@@ -52,7 +59,23 @@ ASCEND = Target(
     ),
 )
 
-TARGETS: Mapping[str, Target] = MappingProxyType({ASCEND.name: ASCEND})
+QDQ = Target(
+    name="qdq",
+    rules=QDQ_RULES,
+    pipelines=MappingProxyType(
+        {
+            "default": f"{_READY},insert-quant,{_CLOSE}",
+            **{
+                name: f"{_READY},insert-quant{{precision={name}}},insert-quant,{_CLOSE}"
+                for name in ("int16", "int16-ec", "dual-int16", "float16")
+            },
+        }
+    ),
+    forms=("qdq",),
+    has_deploy_model=False,
+)
+
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in (ASCEND, QDQ)})
 """Name -> target."""
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError
 from qir.ir.node import Node, Value
+from qir.ir.quants import coarse_quant
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.weight_scales import quant_source
 from qir.runtime.calibration import METHODS, CalibrationMethod
+from qir.runtime.compensation import covered, fine_spec, params_of_range_of, rest_params
 from qir.runtime.scales import NO_SCALE, in_float16, is_lost
 from qir.runtime.statistics import TensorStatistics
 
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 CONSTANT_INPUT = "qir.constant_input"
 """Metadata key of a layer whose quantized input never varied in the calibration data: a sentence."""
 
@@ -25,10 +30,13 @@ def activation_params(
 ) -> QuantParams:
     """What a method chooses for a quant; CalibrationError names the tensor.
 
-    Scales of float16 tensors, and with `float16` all, are rounded to float16.
+    Scales of float16 tensors, and with `float16` all, are rounded to float16. With error compensation the
+    first of the two quants is closed here, if it is open, by the range that the method chooses for 16 bits.
     """
-    source = quant_source(node)
+    source, coarse = quant_source(node), coarse_quant(node)
     try:
+        if coarse is not None:
+            return _rest_params(coarse, spec, statistics, method)
         params = _params(method, statistics, spec)
     except CalibrationError as error:
         raise CalibrationError(f"tensor '{source.name}' (quantized as '{node.name}'): {error}") from error
@@ -59,6 +67,28 @@ def close_activation(node: Node, params: QuantParams, statistics: TensorStatisti
             layer.metadata[CONSTANT_INPUT] = (
                 f"its input '{quant_source(node).name}' was {low:.9g} in every sample"
             )
+
+
+def too_large(source: Value, spec: QuantSpec, statistics: TensorStatistics) -> str | None:
+    """Why a tensor cannot be cast to float16; None when it can, or is not to be."""
+    low, high = statistics.minimum, statistics.maximum
+    if spec.qtype is not DType.F16 or max(-low, high) <= _LARGEST_HALF:
+        return None
+    return f"its input '{source.name}' leaves the range of float16: it is within [{low:.3g}, {high:.3g}]"
+
+
+def _rest_params(
+    coarse: Node, spec: QuantSpec, statistics: TensorStatistics, method: CalibrationMethod
+) -> QuantParams:
+    """The parameters of the second quant of error compensation."""
+    first = coarse.output.tensor.quant
+    if isinstance(first, QuantParams):
+        return rest_params(first, statistics.minimum, statistics.maximum, spec)
+    assert first is not None
+    fine = _params(method, statistics, fine_spec(first))
+    closed = params_of_range_of(fine, first)
+    coarse.output.type = coarse.output.tensor.with_quant(closed)
+    return rest_params(closed, *covered(fine), spec)
 
 
 def _params(method: CalibrationMethod, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:

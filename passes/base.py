@@ -37,5 +37,5 @@ class Pass(ABC):
         """
 
     def __str__(self) -> str:
-        """The pass as pipeline text: `insert-quant{bits=8 ops=Conv,Gemm}`; defaults are left out."""
+        """The pass as pipeline text: `insert-quant{precision=int16 ops=Conv,Gemm}`; defaults are left out."""
         return self.name + print_options(self)

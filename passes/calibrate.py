@@ -9,6 +9,8 @@ ConvTranspose stay float there); it needs `quantize-weights` before.
 `calibrate{method=kl num-bin=512}`. `ops`, `layers` and `regex` narrow it down to the inputs of some layers;
 another calibrate behind closes the others, and a quant that both kinds read is split.
 
+With error compensation, `method` chooses the range as for INT16, and both tensors share what that resolves.
+
 `exact` keeps all values of all tensors, so that ifmr and hfmg compute on the data what AMCT computes, and
 percentiles are those of the data: memory then grows with the number of samples.
 
@@ -25,7 +27,13 @@ from qir.ir.errors import CalibrationError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.types import QuantSpec
-from qir.passes.activation_scales import activation_params, close_activation, never_filled, too_small
+from qir.passes.activation_scales import (
+    activation_params,
+    close_activation,
+    never_filled,
+    too_large,
+    too_small,
+)
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insertion.selection import Selection, check_layers, check_ops, check_patterns
@@ -115,6 +123,9 @@ def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str 
                 "normalize the data"
             )
         return f"{failure} Its input '{source.name}' {unusable}"
+    overflow = too_large(source, spec, statistics)
+    if overflow is not None:
+        return overflow
     params = activation_params(node, spec, statistics, options.method, float16=options.scales == "float16")
     reason = None if options.as_amct else too_small(source, params, statistics)
     if reason is None:

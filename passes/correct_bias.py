@@ -19,16 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.ir.constant import Constant
+from qir.ir.dtypes import DType
 from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import bias_add_candidate, operand_precision, quantized_layers, unquantized
-from qir.ir.types import QuantParams, spec_of
+from qir.ir.types import QuantParams
 from qir.passes.base import Pass
 from qir.passes.constants import write_operand
 from qir.passes.context import Context
-from qir.passes.insertion.quant_nodes import read_quant
+from qir.passes.insertion.quant_nodes import read_precision, read_quant
 from qir.passes.insertion.selection import rule_of
+from qir.passes.insertion.specs import bias_type
 from qir.runtime.bias_correction import Correction, Output, is_better, measure_corrections
 from qir.runtime.metrics import metric_named
 
@@ -55,7 +57,7 @@ class CorrectBias(Pass):
 
         A graph in which layers were corrected before is left as it is.
         """
-        layers = [node for node in quantized_layers(graph) if node.op in _LAYERS]
+        layers = [node for node in quantized_layers(graph) if node.op in _LAYERS and _has_weight(node)]
         if not layers or any(BIAS_CORRECTION in node.metadata for node in layers):
             return False
         self._check(layers, context)
@@ -95,13 +97,23 @@ class CorrectBias(Pass):
             raise PassError("correct-bias needs the rules of a target: pass --target (or Context.rules)")
         for node in layers:
             reader, index = _bias_operand(node)
-            if isinstance(operand_precision(reader, index), QuantParams):
+            precision = operand_precision(reader, index)
+            if (
+                precision is not None
+                and isinstance(precision.quant, QuantParams)
+                and precision.qtype.is_integer
+            ):
                 raise PassError(
                     f"the bias of layer '{node.name}' is closed; run correct-bias before quantize-bias"
                 )
             bias = reader.input(index)
             if bias is not None and unquantized(bias).constant is None:
                 raise PassError(f"the bias of layer '{node.name}' is not constant; skip it in insert-quant")
+
+
+def _has_weight(layer: Node) -> bool:
+    weight = layer.input(1)
+    return weight is not None and unquantized(weight).constant is not None
 
 
 def _bias_operand(layer: Node) -> tuple[Node, int]:
@@ -136,7 +148,7 @@ def _add(graph: Graph, layer: Node, correction: Correction, context: Context) ->
     if quant is None or (value.producer is not None and not value.has_one_use):
         reader.set_input(index, graph.constant(data, f"{layer.name}.bias"))
         if quant is not None:
-            read_quant(graph, reader, index, spec_of(quant), {})
+            read_precision(graph, reader, index, quant, {})
         return
     assert value.producer is not None
     write_operand(value.producer, 0, data, f"{layer.name}.bias")
@@ -154,7 +166,7 @@ def _create(graph: Graph, layer: Node, bias: npt.NDArray[np.generic], context: C
     while len(reader.inputs) < index:
         reader.set_input(len(reader.inputs), None)
     reader.set_input(index, value)
-    if operand is not None:
+    if operand is not None and bias_type(layer) is DType.I32:
         read_quant(graph, reader, index, operand.spec(layer), {})
 
 

@@ -9,9 +9,9 @@ from qir.ir.errors import PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.printer import print_quant
-from qir.ir.quants import is_quant, unquantized
+from qir.ir.quants import erase_quant, is_quant, unquantized, value_precision
 from qir.ir.types import QuantParams, QuantSpec
-from qir.runtime.weights import fake_quantize
+from qir.runtime.compensation import rounded_array
 
 
 def float_graph(graph: Graph) -> Graph:
@@ -32,11 +32,13 @@ def with_quantized_weights(graph: Graph) -> Graph:
         source = node.inputs[0] if is_quant(node) else None
         if params is None or source is None or source.constant is None:
             continue
+        precision = value_precision(node.output)
+        assert precision is not None
         weights = source.constant.array
-        fake_weights = fake_quantize(weights, params).astype(weights.dtype, copy=False)
+        fake_weights = rounded_array(weights, precision).astype(weights.dtype, copy=False)
         fake = copy.constant(Constant.of(fake_weights), f"{source.name}.fake")
         copy.replace(node.output, fake)
-        copy.erase(node)
+        erase_quant(node.output)
         if not source.is_read:
             copy.erase(source)
     return copy
@@ -67,6 +69,7 @@ def _fake_quantized(node: Node) -> QuantParams | None:
         if params.qtype.bits == 32:
             return None
         raise PassError(f"weight '{source.name}' has no scale yet; run quantize-weights before calibrate")
-    if not isinstance(params, QuantParams) or any(u.node.op == "ConvTranspose" for u in node.output.uses):
+    uses = node.output.uses
+    if not isinstance(params, QuantParams) or any(use.node.op in ("ConvTranspose", "quant") for use in uses):
         return None
     return params

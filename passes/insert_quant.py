@@ -19,7 +19,7 @@ from qir.ir.quants import bias_add_candidate, is_quant
 from qir.ir.walk import walk_nodes
 from qir.passes.base import Pass
 from qir.passes.context import Context
-from qir.passes.insertion.quant_nodes import read_quant
+from qir.passes.insertion.quant_nodes import read_precision
 from qir.passes.insertion.selection import (
     Selection,
     SkipList,
@@ -28,10 +28,18 @@ from qir.passes.insertion.selection import (
     check_patterns,
     rule_of,
 )
-from qir.passes.insertion.specs import Choice, Wish, check_weight_bits, narrow_reason
+from qir.passes.insertion.specs import (
+    Choice,
+    Wish,
+    check_operands,
+    check_weight_bits,
+    has_floats,
+    narrow_reason,
+    parse_operands,
+)
 from qir.passes.insertion.tensors import quantize_tensor, wanted_tensors
 from qir.passes.left_float import FLOAT, note_bodies, note_float
-from qir.passes.rules import OperandRule, OpRule, TargetRules
+from qir.passes.rules import LayerPrecision, OperandRule, OpRule, TargetRules
 
 INT8_WEIGHT = "qir.int8_weight"
 """Metadata key of a layer whose weight was to have fewer bits and is INT8: the reason, a sentence."""
@@ -48,7 +56,10 @@ QUANTIZED_OPS = frozenset({
 class InsertQuant(Pass):
     """Mark what is to be quantized by the target's rules; leave out layers by name, op type or expression.
 
-    Inputs of layers are stored in `bits`, weights in `weight_bits`. `asymmetric` says whether inputs have a
+    `precision` says how the operands of layers are stored: int8; int16, the first of them only; int16-ec, the
+    others with error compensation (two int8 tensors that are added); dual-int16, all of them; float16.
+    `operands` are single ones by input index, as in `1:ec`, also int8, int16, float16 and float32.
+    `weight_bits` are those of weights of INT8 layers. `asymmetric` says whether inputs have a
     zero point, `per_channel` whether each output channel of a weight has its scale; `auto` is what the
     target's rules say. `layers`, `ops` and `regex` narrow it down to some; what is left can be given other
     precisions by another insert-quant behind. `tensors` are inputs of layers that compute in float, as in
@@ -56,8 +67,9 @@ class InsertQuant(Pass):
     """
 
     name: ClassVar[str] = "insert-quant"
-    bits: Literal[8, 16] = 8
+    precision: LayerPrecision = "int8"
     weight_bits: Literal[4, 5, 6, 7, 8] = 8
+    operands: tuple[str, ...] = ()
     asymmetric: Choice = "auto"
     per_channel: Choice = "auto"
     ops: tuple[str, ...] = ()
@@ -70,11 +82,11 @@ class InsertQuant(Pass):
     skip_regex: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.bits == 16 and self.weight_bits < 8:
-            narrow = self.weight_bits
+        parse_operands(self.operands)
+        if self.precision != "int8" and self.weight_bits < 8:
             raise ConfigError(
-                f"bits=16 does not go with weight-bits={narrow}: no layer has INT16 inputs and INT{narrow} "
-                "weights; give each an insert-quant of its own, with layers=… or ops=…"
+                f"precision={self.precision} does not go with weight-bits={self.weight_bits}, which is for "
+                "precision=int8; give each an insert-quant of its own, with layers=… or ops=…"
             )
 
     def run(self, graph: Graph, context: Context) -> bool:
@@ -100,6 +112,7 @@ class InsertQuant(Pass):
 
     def _check(self, graph: Graph, rules: TargetRules) -> None:
         check_weight_bits(self.weight_bits, rules)
+        check_operands(parse_operands(self.operands), rules)
         check_ops("ops", self.ops, rules)
         check_ops("skip_types", self.skip_types, rules)
         check_patterns("regex", self.regex)
@@ -111,15 +124,18 @@ class InsertQuant(Pass):
         self, graph: Graph, node: Node, rule: OpRule, order: Mapping[Node, int], context: Context
     ) -> bool:
         """Quantize a layer, or write down why not; True when the graph changed."""
-        wish = Wish(self.bits, self.weight_bits, self.asymmetric, self.per_channel)
-        reason = self._left_out(node) or rule.refuse(node) or wish.refused(node, rule)
+        single = parse_operands(self.operands)
+        wish = Wish(self.precision, self.weight_bits, self.asymmetric, self.per_channel, single)
+        assert context.rules is not None
+        reason = self._left_out(node) or rule.refuse(node) or wish.refused(node, rule, context.rules)
         if reason is not None:
             context.rewrites.refused(self.name, node.name, reason)
             return note_float(node, reason)
         narrow = self._narrow_weight(node, rule, context)
         for reader, index, operand in _operands(node, rule):
-            if reader.input(index) is not None:
-                read_quant(graph, reader, index, wish.spec(operand, node, narrow=narrow), order)
+            quants = wish.quants(operand, node, rule, narrow=narrow) if _is_there(reader, index) else None
+            if quants is not None:
+                read_precision(graph, reader, index, quants, order)
         node.metadata.pop(FLOAT, None)
         context.rewrites.applied(self.name, node.name)
         return True
@@ -131,7 +147,8 @@ class InsertQuant(Pass):
 
     def _narrow_weight(self, node: Node, rule: OpRule, context: Context) -> bool:
         """True when the weight gets fewer bits; where it cannot, it becomes INT8 and the node says why."""
-        if self.weight_bits == 8 or rule.operand("weight") is None:
+        weight = rule.operand("weight")
+        if self.weight_bits == 8 or weight is None or weight.index in parse_operands(self.operands):
             return False
         reason = narrow_reason(node, rule, self.weight_bits)
         if reason is not None:
@@ -149,6 +166,11 @@ def _operands(node: Node, rule: OpRule) -> Iterator[tuple[Node, int, OperandRule
         add = bias_add_candidate(node)
         if add is not None:
             yield add, operand.index, operand
+
+
+def _is_there(reader: Node, index: int) -> bool:
+    value = reader.input(index)
+    return value is not None and has_floats(value)
 
 
 def _note(node: Node, rules: TargetRules) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.ir.quants import bias_add, is_quant, unquantized
+from qir.ir.quants import bias_add, erase_quant, is_quant, unquantized
 from qir.ir.walk import walk_nodes
 from qir.passes.rules import TargetRules
 
@@ -26,8 +26,7 @@ def leave_in_float(layer: Node, reason: str) -> None:
             if reader is None or value is None or value.producer is None or not is_quant(value.producer):
                 continue
             reader.set_input(i, unquantized(value))
-            if not value.is_read:
-                value.graph.erase(value.producer)
+            erase_quant(value)
     note_float(layer, reason)
 
 

@@ -15,7 +15,7 @@ from qir.ir.errors import CalibrationError, PassError
 from qir.ir.fingerprint import Fingerprint, fingerprint_of
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import is_quant
+from qir.ir.quants import is_coarse, is_quant
 from qir.ir.types import QuantSpec
 from qir.passes.context import Context
 from qir.passes.float_graph import float_graph, weight_configuration, with_quantized_weights
@@ -23,6 +23,7 @@ from qir.passes.rules import TargetRules
 from qir.runtime.collect import Taps, collect
 from qir.runtime.statistics_file import Statistics
 
+_FLOATS = (None, DType.F16, DType.F32, DType.F64)
 Weights = Literal["float", "quantized"]
 
 
@@ -58,13 +59,17 @@ def take_statistics(graph: Graph, context: Context, weights: Weights) -> Statist
 
 
 def open_activation_quants(graph: Graph) -> list[Node]:
-    """The open quants of values that are not constants, in running order."""
+    """The open quants of values that are not constants, in running order.
+
+    Of two for error compensation only the second, which is closed together with the first.
+    """
     return [
         node
         for node in graph.nodes
         if is_quant(node)
         and isinstance(node.output.tensor.quant, QuantSpec)
         and (node.inputs[0] is None or node.inputs[0].constant is None)
+        and not is_coarse(node)
     ]
 
 
@@ -73,12 +78,12 @@ def quantizable_values(graph: Graph, rules: TargetRules | None) -> dict[str, lis
     found: dict[str, list[str]] = {}
     for node in graph.nodes:
         rule = rules.ops.get(node.op) if rules is not None and node.domain in ("", "ai.onnx") else None
-        operand = None if rule is None else rule.operand("activation")
-        value = None if operand is None else node.input(operand.index)
-        if rule is None or value is None or value.constant is not None or rule.refuse(node) is not None:
+        if rule is None or rule.refuse(node) is not None:
             continue
-        if value.tensor.dtype in (None, DType.F16, DType.F32, DType.F64):
-            found.setdefault(value.name, []).append(node.name)
+        for operand in rule.operands:
+            value = None if operand.role == "bias" else node.input(operand.index)
+            if value is not None and value.constant is None and value.tensor.dtype in _FLOATS:
+                found.setdefault(value.name, []).append(node.name)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Pipelines as text: `fuse-bn{ops=Conv},insert-quant{bits=8 skip="head 1",tail},calibrate{method=ifmr}`.
+"""Pipelines as text: `fuse-bn{ops=Conv},insert-quant{skip="head 1",tail},calibrate{method=ifmr}`.
 
     pipeline := [ pass { "," pass } ]
     pass     := name [ "{" { option "=" [ word { "," word } ] } "}" ]

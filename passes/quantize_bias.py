@@ -5,6 +5,10 @@ must too: b_int32 = rint(b / deq). AMCT gives up when that leaves int32. Here th
 channel is widened until the bias takes half of int32 and leaves the other half to the products: then
 deq = |b| / 2^30, so the rounding of the channel's K weights costs at most about K * 127 / 2^30, or 1.2e-7 K,
 of |b| itself, and the layer stays INT8. Every widening is reported.
+
+Where input and weight have 16 bits both, their products are finer than int32 can count: such a bias has a
+scale of its own. (It is no float constant, because ONNX Runtime makes an int32 with the scale of the products
+of one, and lets it overflow: seen in 1.31.)
 """
 
 from __future__ import annotations
@@ -20,14 +24,24 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
-from qir.ir.quants import bias_add, quant_of, quantized_layers
-from qir.ir.types import QuantParams, QuantSpec
+from qir.ir.quants import (
+    bias_add,
+    erase_quant,
+    operand_precision,
+    quant_of,
+    quantized_layers,
+    unquantized,
+)
+from qir.ir.types import QuantParams, QuantSpec, spec_of
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.insertion.specs import bias_type
 
 Floats = npt.NDArray[np.float32]
 _LIMIT = 2**31 - 1
 _WIDENED = 2**30
+_NARROW = 8  # bits
+_NO_INTEGERS = "its input and weight are no longer integers whose products an int32 bias could be added to"
 
 
 @dataclass(frozen=True)
@@ -37,16 +51,51 @@ class QuantizeBias(Pass):
     name: ClassVar[str] = "quantize-bias"
 
     def run(self, graph: Graph, context: Context) -> bool:
-        """Close every open bias quant; PassError when the layer's input or weight is still open."""
+        """Close every open bias quant, and those whose scales are no longer those of input and weight.
+
+        A bias of a layer that does not sum integers any more is float again. PassError when the layer's input
+        or weight is still open.
+        """
         changed = False
         for layer in quantized_layers(graph):
             reader, index = bias_operand(layer)
             bias = reader.input(index)
             quant = None if bias is None else quant_of(bias)
-            if isinstance(quant, QuantSpec) and quant.qtype is DType.I32:
-                assert bias is not None
+            if bias is None or quant is None or spec_of(quant).qtype is not DType.I32:
+                continue
+            if bias_type(layer) is not DType.I32:
+                changed |= _leave_float(layer, reader, index, _NO_INTEGERS, context)
+            elif isinstance(quant, QuantSpec) or _is_stale(layer, bias, quant):
                 changed |= _close(graph, layer, reader, index, bias, context)
         return changed
+
+
+def _leave_float(layer: Node, reader: Node, index: int, reason: str, context: Context) -> bool:
+    bias = reader.inputs[index]
+    assert bias is not None
+    reader.set_input(index, unquantized(bias))
+    erase_quant(bias)
+    context.rewrites.refused("quantize-bias", layer.name, reason)
+    return True
+
+
+def _is_stale(layer: Node, bias: Value, quant: QuantParams) -> bool:
+    """Whether input or weight have other scales than when the bias was closed, as after editing by hand."""
+    x, w = (_closed(layer, i, what) for i, what in ((0, "input"), (1, "weight")))
+    constant = unquantized(bias).constant
+    if _is_wide(x, w) and constant is not None:
+        return quant.scale != _own_params(constant.array.astype(np.float32)).scale
+    return quant.scale != tuple((x.scale_array() * w.scale_array()).tolist())
+
+
+def _is_wide(x: QuantParams, w: QuantParams) -> bool:
+    return min(x.spec.qtype.bits, w.spec.qtype.bits) > _NARROW
+
+
+def _own_params(bias: Floats) -> QuantParams:
+    """Parameters under which int32 holds the bias to 2^-31 of its largest magnitude."""
+    largest = float(np.abs(bias).max(initial=0.0))
+    return QuantParams.of(QuantSpec(DType.I32), largest / _WIDENED or 1.0)
 
 
 def bias_operand(layer: Node) -> tuple[Node, int]:
@@ -66,8 +115,15 @@ def _close(graph: Graph, layer: Node, reader: Node, index: int, bias: Value, con
         raise PassError(
             f"bias '{source.name}' of layer '{layer.name}' is not finite; repair the model or skip it"
         )
+    if _is_wide(x, w):
+        _set_params(graph, reader, index, _own_params(data))
+        context.rewrites.applied("quantize-bias", layer.name)
+        return True
     weight_scale = _widened(data.reshape(-1), x.scale_array(), w.scale_array())
     wide = np.flatnonzero(weight_scale != w.scale_array())
+    if wide.size and _is_compensated(layer):
+        why = "its bias needs wider weight scales than error compensation has; it is added in float"
+        return _leave_float(layer, reader, index, why, context)
     if wide.size:
         w = QuantParams.of(w.spec, weight_scale, 0)
         _set_params(graph, layer, 1, w)
@@ -81,14 +137,19 @@ def _close(graph: Graph, layer: Node, reader: Node, index: int, bias: Value, con
 
 
 def _closed(layer: Node, i: int, what: str) -> QuantParams:
-    value = layer.input(i)
-    quant = None if value is None else quant_of(value)
+    precision = operand_precision(layer, i)
+    quant = None if precision is None else precision.quant
     if not isinstance(quant, QuantParams):
         cure = "calibrate" if i == 0 else "quantize-weights"
         raise PassError(
             f"the {what} of layer '{layer.name}' has no scale yet; run {cure} before quantize-bias"
         )
     return quant
+
+
+def _is_compensated(layer: Node) -> bool:
+    precision = operand_precision(layer, 1)
+    return precision is not None and precision.rest is not None
 
 
 def _widened(bias: Floats, scale_x: Floats, scale_w: Floats) -> Floats:

@@ -7,6 +7,8 @@ For every open quant that reads a floating-point constant, by one of these metho
     mse   the least squared error of the rounded weights, never above that of arq
     kl    the least divergence of the clipped histogram. Source: the weight scale of AMCT's AdaRound
 
+Weights with error compensation are closed by their ranges, those to be cast to float16 without a scale.
+
 `start`, `end` and `step` are options of mse, `candidates` of kl, see `qir.runtime.weights`. `ops`, `layers`
 and `regex` narrow it down to the weights of some layers; another quantize-weights behind closes the others.
 Biases are int32 and wait for `quantize-bias`.
@@ -26,7 +28,7 @@ from qir.passes.context import Context
 from qir.passes.insertion.selection import Selection, check_layers, check_ops, check_patterns
 from qir.passes.left_float import leave_in_float
 from qir.passes.selected_quants import selected_quant
-from qir.passes.weight_scales import open_weight_spec, quant_source, weight_params
+from qir.passes.weight_scales import open_weight_spec, quant_source, too_large, weight_params
 from qir.runtime.scales import NO_SCALE
 from qir.runtime.weights import Arq, Kl, Mse, WeightMethod
 
@@ -63,12 +65,13 @@ class QuantizeWeights(Pass):
             if spec is None or quant is None:
                 continue
             changed = True
-            params = weight_params(quant, spec, method)
+            reason = too_large(quant, spec)
+            params = weight_params(quant, spec, method) if reason is None else None
             if params is not None:
                 quant.output.type = quant.output.tensor.with_quant(params)
                 context.rewrites.applied(self.name, quant.name)
                 continue
-            reason = f"its weights '{quant_source(quant).name}' are too small: {NO_SCALE}"
+            reason = reason or f"its weights '{quant_source(quant).name}' are too small: {NO_SCALE}"
             for layer, _ in quant.output.uses:
                 leave_in_float(layer, reason)
                 context.rewrites.refused(self.name, layer.name, reason)

@@ -2,35 +2,74 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from qir.ir.dtypes import DType
 from qir.ir.errors import PassError, QirError
 from qir.ir.node import Node, Value
-from qir.ir.quants import is_quant
+from qir.ir.quants import coarse_quant, is_coarse, is_quant
 from qir.ir.types import QuantParams, QuantSpec
+from qir.runtime.compensation import rest_of_weights
 from qir.runtime.scales import is_lost
-from qir.runtime.weights import WeightMethod
+from qir.runtime.weights import Arq, WeightMethod
 
 
 def open_weight_spec(node: Node) -> QuantSpec | None:
-    """The spec of a node that is an open quant of a constant and not of a bias; otherwise None."""
-    if not is_quant(node) or quant_source(node).constant is None:
+    """The spec of a node that is an open quant of a constant and not of an int32 bias; otherwise None.
+
+    Of two for error compensation that is the second, which is closed together with the first.
+    """
+    if not is_quant(node) or quant_source(node).constant is None or is_coarse(node):
         return None
     quant = node.output.tensor.quant
     return quant if isinstance(quant, QuantSpec) and quant.qtype is not DType.I32 else None
 
 
 def weight_params(node: Node, spec: QuantSpec, method: WeightMethod) -> QuantParams | None:
-    """The scales of the quant of a constant; None when all its elements would become zero."""
-    source = quant_source(node)
+    """The scales of the quant of a constant; None when all its elements would become zero.
+
+    With error compensation the first of the two quants, if it is open, is closed here, by the range of the
+    weights, and the second gets that of the rest, whatever the method: nothing is gained from clipping.
+    """
+    source, coarse = quant_source(node), coarse_quant(node)
     assert source.constant is not None
+    weights = source.constant.array
+    if spec.qtype.is_float:
+        return QuantParams(spec)
     try:
-        params = method.close(source.constant.array, spec)
+        if coarse is not None:
+            return rest_of_weights(weights, _closed_first(coarse, weights), spec)
+        params = method.close(weights, spec)
     except QirError as error:
         readers = ", ".join(f"'{use.node.name}'" for use in node.output.uses)
         raise PassError(f"weight '{source.name}' of {readers}: {error}") from error
-    return None if is_lost(params, float(np.abs(source.constant.array).max())) else params
+    return None if is_lost(params, float(np.abs(weights).max())) else params
+
+
+def _closed_first(coarse: Node, weights: npt.NDArray[Any]) -> QuantParams:
+    """The parameters of the first of two quants, closed now if it is open."""
+    quant = coarse.output.tensor.quant
+    if isinstance(quant, QuantSpec):
+        quant = Arq().close(weights, quant)
+        coarse.output.type = coarse.output.tensor.with_quant(quant)
+    assert quant is not None
+    return quant
+
+
+def too_large(node: Node, spec: QuantSpec) -> str | None:
+    """Why the quant of a constant cannot be a cast; None when it can, or is none."""
+    constant, kind = quant_source(node).constant, spec.qtype.numpy if spec.qtype.is_float else None
+    if constant is None or kind is None:
+        return None
+    with np.errstate(over="ignore"):
+        if np.isfinite(constant.array.astype(kind)).all():
+            return None
+    largest = float(np.abs(constant.array).max())
+    name = quant_source(node).name
+    return f"'{name}' leaves the range of {spec.qtype.word}: its largest magnitude is {largest:.3g}"
 
 
 def quant_source(node: Node) -> Value:

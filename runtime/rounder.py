@@ -13,9 +13,9 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Attribute, Node, Value
-from qir.ir.quants import is_quant, unquantized
+from qir.ir.quants import OperandPrecision, is_quant, unquantized, value_precision
 from qir.ir.types import UNKNOWN, QuantParams, TensorType, Type
-from qir.runtime.weights import fake_quantize
+from qir.runtime.compensation import rounded_array
 
 DOMAIN = "com.microsoft"
 """The domain that a graph with rounding needs."""
@@ -27,7 +27,7 @@ class Rounder:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._made: dict[tuple[Value, QuantParams], Value] = {}
+        self._made: dict[tuple[Value, OperandPrecision], Value] = {}
 
     def rounded(self, value: Value, reader: Node) -> Value:
         """What `reader` sees of an operand: a quant's rounded value, any other as it is.
@@ -37,19 +37,30 @@ class Rounder:
         quant = value.producer
         if quant is None or not is_quant(quant):
             return value
-        return self.round(unquantized(value), params_of(value, reader), quant)
+        return self.round(unquantized(value), closed_precision(value, reader), quant)
 
-    def round(self, source: Value, params: QuantParams, before: Node | None) -> Value:
-        """`source` rounded to `params`; nodes are put in front of `before`, or at the end."""
-        if (source, params) not in self._made:
-            self._made[source, params] = self._round(source, params, before)
-        return self._made[source, params]
+    def round(self, source: Value, precision: OperandPrecision, before: Node | None) -> Value:
+        """`source` as it is in a closed precision; nodes are put in front of `before`, or at the end."""
+        if (source, precision) not in self._made:
+            self._made[source, precision] = self._rounded(source, precision, before)
+        return self._made[source, precision]
 
-    def _round(self, source: Value, params: QuantParams, before: Node | None) -> Value:
+    def _rounded(self, source: Value, precision: OperandPrecision, before: Node | None) -> Value:
         if source.constant is not None:
             weights = source.constant.array
-            fake = fake_quantize(weights, params).astype(weights.dtype, copy=False)
+            fake = rounded_array(weights, precision).astype(weights.dtype, copy=False)
             return self._graph.constant(Constant.of(fake), f"{source.name}.fake")
+        assert isinstance(precision.quant, QuantParams)
+        first = self._round(source, precision.quant, before)
+        if precision.rest is None:
+            return first
+        assert isinstance(precision.rest, QuantParams)
+        left = self._insert("Sub", [source, first], before, "", kind=source.tensor)
+        return self._insert(
+            "Add", [first, self._round(left, precision.rest, before)], before, "", kind=source.tensor
+        )
+
+    def _round(self, source: Value, params: QuantParams, before: Node | None) -> Value:
         if params.spec.qtype.is_float:
             return self._cast(self._cast(source, params.spec.qtype, before), source.tensor.dtype, before)
         scale = self._graph.constant(params.scale_array().reshape(()), f"{source.name}.scale")
@@ -92,11 +103,12 @@ class Rounder:
         ).output
 
 
-def params_of(value: Value, reader: Node) -> QuantParams:
-    """The scale of a quant's result; PassError while it is open."""
-    params = value.tensor.quant
-    if not isinstance(params, QuantParams):
+def closed_precision(value: Value, reader: Node) -> OperandPrecision:
+    """How the result of a quant is stored; PassError while a scale is missing."""
+    precision = value_precision(value)
+    assert precision is not None, f"'{value.name}' is not the result of a quant"
+    if not precision.is_closed:
         raise PassError(
             f"quant '{value.name}', read by '{reader.name}', has no scale yet; run calibrate first"
         )
-    return params
+    return precision

@@ -12,6 +12,9 @@ from qir.runtime.kernels import round_half_even
 
 FLT_EPSILON = np.finfo(np.float32).eps
 """Scales below this become 1.0, which quantizes (all but) zero data to the zero point."""
+LEAST_FLOAT = np.float32(2**-100)
+"""The least scale where no hardware multiplies by its inverse; products of two are still normal numbers
+with scales of usual size."""
 NO_SCALE = f"the scale would be below {FLT_EPSILON:.2g}"
 """Why `is_lost`, in words."""
 
@@ -45,9 +48,9 @@ def symmetric_bound_and_steps(minimum: F32, maximum: F32, qtype: DType) -> tuple
     return bound, np.where(high < low, np.float32(-qmin), np.float32(qmax))
 
 
-def without_tiny(scale: F32) -> F32:
-    """Scales with those below FLT_EPSILON replaced by 1.0."""
-    return np.where(scale < FLT_EPSILON, np.float32(1), scale).astype(np.float32)
+def without_tiny(scale: F32, least: np.float32 = FLT_EPSILON) -> F32:
+    """Scales with those below `least` replaced by 1.0."""
+    return np.where(scale < least, np.float32(1), scale).astype(np.float32)
 
 
 def in_float16(scale: F32) -> F32:
@@ -101,21 +104,23 @@ def checked(spec: QuantSpec, scale: npt.ArrayLike, zero_point: npt.ArrayLike) ->
     return QuantParams.of(spec, scales, zero_point)
 
 
-def params_of_range(minimum: npt.ArrayLike, maximum: npt.ArrayLike, spec: QuantSpec) -> QuantParams:
+def params_of_range(
+    minimum: npt.ArrayLike, maximum: npt.ArrayLike, spec: QuantSpec, *, least: np.float32 = FLT_EPSILON
+) -> QuantParams:
     """Close `spec` for data in [minimum, maximum]: numbers, or one entry per channel.
 
-    Asymmetric ranges are widened to contain 0. Scales below FLT_EPSILON become 1.0.
+    Asymmetric ranges are widened to contain 0. Scales below `least` become 1.0.
     """
     low = np.atleast_1d(np.asarray(minimum, np.float32))
     high = np.atleast_1d(np.asarray(maximum, np.float32))
     if spec.symmetric:
         bound, steps = symmetric_bound_and_steps(low, high, spec.qtype)
-        return checked(spec, without_tiny(bound / steps), 0)
+        return checked(spec, without_tiny(bound / steps, least), 0)
     low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
     qmin, qmax = signed_range(spec.qtype)
     with np.errstate(over="ignore", invalid="ignore"):
         scale = (high - low) / np.float32(qmax - qmin)
-    tiny = scale < FLT_EPSILON
-    scale = without_tiny(scale)
+    tiny = scale < least
+    scale = without_tiny(scale, least)
     offset = np.where(tiny, np.float32(qmin), round_half_even(np.float32(qmin) - low / scale))
     return checked(spec, scale, zero_point_of(offset, spec.qtype))

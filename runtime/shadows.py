@@ -13,7 +13,7 @@ from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant, quant_of, unquantized
 from qir.ir.types import UNKNOWN
 from qir.ir.walk import readings
-from qir.runtime.rounder import DOMAIN, Rounder, params_of
+from qir.runtime.rounder import DOMAIN, Rounder, closed_precision
 from qir.runtime.switches import Choice, Reading
 
 Names = dict[str, str]
@@ -84,4 +84,4 @@ class _Shadows:
         source = made.get(plain, plain)
         if quant_of(value) is None or Reading(node.name, i) not in choice:
             return source
-        return self._rounder.round(source, params_of(value, node), node)
+        return self._rounder.round(source, closed_precision(value, node), node)

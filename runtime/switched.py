@@ -15,7 +15,7 @@ from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.types import TensorType
-from qir.runtime.rounder import DOMAIN, Rounder, params_of
+from qir.runtime.rounder import DOMAIN, Rounder, closed_precision
 from qir.runtime.session import Session
 from qir.runtime.switches import Choice
 from qir.runtime.units import Array
@@ -96,7 +96,7 @@ def _branch(parent: Graph, node: Node, model: Node, form: Choice) -> Graph:
     for i, value in enumerate(node.inputs):
         quant = model.input(i)
         if value is not None and quant is not None and i in rounded:
-            value = rounder.round(value, params_of(quant, model), None)
+            value = rounder.round(value, closed_precision(quant, model), None)
         elif value is not None and value.constant is not None:
             value = branch.constant(value.constant, value.name)
         inputs.append(value)

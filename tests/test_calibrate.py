@@ -65,7 +65,10 @@ def test_batches_and_executors_change_nothing(statistics: qir.Statistics, tmp_pa
         {"skip": ["/a/a.0/Conv", "/f2/Gemm"]},
         {"pipeline": "int16"},
         {"pipeline": "int4", "method": "kl"},
-        {"pipeline": f"{READY},insert-quant{{ops=Gemm asymmetric=false}},insert-quant{{bits=16}},{CLOSE}"},
+        {
+            "pipeline": f"{READY},insert-quant{{ops=Gemm asymmetric=false}},"
+            f"insert-quant{{precision=int16}},{CLOSE}"
+        },
     ],
 )
 def test_other_pipelines_give_what_data_give(options: dict[str, object], statistics: qir.Statistics) -> None:
@@ -237,7 +240,9 @@ def test_pipelines_without_statistics() -> None:
         qir.calibrate("sample:digits", images(), workers=0)
 
 
-@pytest.mark.parametrize("options", ["skip=/f2/Gemm,/a/a.0/Conv", "bits=16 layers=/f2/Gemm", "weight-bits=4"])
+@pytest.mark.parametrize(
+    "options", ["skip=/f2/Gemm,/a/a.0/Conv", "precision=int16 layers=/f2/Gemm", "weight-bits=4"]
+)
 def test_what_is_quantized_does_not_show_in_the_statistics(options: str, statistics: qir.Statistics) -> None:
     graph = qir.load("sample:digits")
     context = Context(data=open_data(images(), graph), rules=target_named("ascend").rules)

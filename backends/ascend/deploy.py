@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qir.backends.ascend.rules import RULES, channel_axis
+from qir.backends.ascend.precisions import channel_axis, weight_bits_reason
 from qir.backends.integers import Chain, IntegerForm, lower_integers
 from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor
 from qir.ir.dtypes import DType
@@ -50,10 +50,9 @@ def _store(operand: Operand) -> npt.NDArray[Any]:
 
 
 def _check_width(operand: Operand) -> None:
-    """BackendError for a weight that Ascend does not take in so few bits, however it came about."""
+    """BackendError for a weight that Ascend does not take in so many bits, however it came about."""
     bits, node = operand.params.spec.qtype.bits, operand.reader
-    refuse = RULES.ops[node.op].refuse_weight_bits if node.op in RULES.ops else None
-    reason = None if refuse is None or bits >= 8 else refuse(node, bits)
+    reason = None if operand.params.spec.qtype is DType.I32 else weight_bits_reason(node, bits)
     if reason is not None:
         raise BackendError(f"layer '{node.name}' has INT{bits} weights, but {reason}")
 

@@ -25,7 +25,7 @@ from qir.ir.errors import BackendError, PassError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import bias_add_candidate, is_quant, operand_precision
-from qir.ir.types import QuantParams, QuantSpec, spec_of
+from qir.ir.types import QuantParams, QuantSpec
 from qir.ir.walk import walk_nodes
 from qir.passes.context import RewriteLog
 from qir.passes.insert_quant import refuse_quantized_models
@@ -189,7 +189,7 @@ def _apply_tensor(graph: Graph, node: Node, index: int, record: LayerRecord) -> 
 
 def _is_bias(node: Node, index: int) -> bool:
     quant = operand_precision(node, index)
-    return quant is not None and spec_of(quant).qtype is DType.I32
+    return quant is not None and quant.qtype is DType.I32
 
 
 def _quantized(graph: Graph, value: Value, params: QuantParams, before: Node) -> Value:

@@ -17,6 +17,7 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.node import Node
 from qir.ir.types import QuantParams, QuantSpec
+from qir.passes.insertion.specs import narrow_reason
 from qir.passes.rules import OpRule
 from qir.runtime.channels import channels_first
 from qir.runtime.weights import quantize
@@ -37,7 +38,7 @@ def activation_params(node: Node, rule: OpRule, record: LayerRecord) -> QuantPar
             f"act_type {record.act_type} of layer '{node.name}' is not supported; calibrate it with INT8"
         )
     if record.act_type == "INT16":
-        reason = f"{node.op} has no such form" if rule.refuse_int16 is None else rule.refuse_int16(node)
+        reason = rule.refuse_precision(node, "activation", "int16")
         if reason is not None:
             raise BackendError(
                 f"act_type: current layer '{node.name}' does not support int16 quant: {reason}"
@@ -72,9 +73,7 @@ def weight_params(node: Node, rule: OpRule, spec: QuantSpec, record: LayerRecord
     array = value.constant.array
     name = record.wts_type or "INT8"
     if name != "INT8":
-        reason: str | None = f"{node.op} has no such form"
-        if rule.refuse_weight_bits is not None:
-            reason = rule.refuse_weight_bits(node, _WEIGHTS[name].bits)
+        reason = narrow_reason(node, rule, _WEIGHTS[name].bits)
         if reason is not None:
             raise BackendError(f"wts_type {name} is not supported by layer '{node.name}': {reason}")
     channels, count = spec.channels(array.shape), len(record.scale_w)

@@ -9,17 +9,24 @@ models are quantized alike. The restrictions are AMCT's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
+from qir.backends.ascend.precisions import (
+    PRECISIONS,
+    WEIGHT_BITS,
+    int16_conv,
+    int16_gemm,
+    int_attribute,
+    precision_reason,
+    rank,
+)
 from qir.ir.dtypes import DType
 from qir.ir.node import Node, Value
-from qir.ir.quants import unquantized
 from qir.ir.types import QuantSpec
 from qir.passes.rules import KEEP_FLOAT, OperandRule, OpRule, Refusal, TargetRules
 
 _FLOATS = (DType.F32, DType.F16)
-_WEIGHT_BITS = (4, 6, 7, 8)
 
 
 def _activation(node: Node) -> QuantSpec:
@@ -38,12 +45,6 @@ def _weight(node: Node) -> QuantSpec:
 
 def _bias(node: Node) -> QuantSpec:
     return QuantSpec(DType.I32, axis=0 if node.op in ("Conv", "ConvTranspose") else None)
-
-
-def int_attribute(node: Node, name: str, default: int) -> int:
-    """An integer attribute, or its default when the node does not carry it."""
-    found = node.attributes.get(name, default)
-    return found if isinstance(found, int) else default
 
 
 def _ints(node: Node, name: str) -> tuple[int, ...]:
@@ -95,16 +96,6 @@ def _operands_reason(node: Node) -> str | None:
     return reason
 
 
-def _weight_shape(value: Value | None) -> tuple[int, ...]:
-    """The shape of a constant, quantized or not; no dimensions for anything else."""
-    constant = None if value is None else unquantized(value).constant
-    return () if constant is None else constant.shape
-
-
-def _rank(value: Value | None) -> int:
-    return len(_weight_shape(value))
-
-
 def _refuse(of_op: Refusal, node: Node) -> str | None:
     return node.metadata.get(KEEP_FLOAT) or of_op(node)
 
@@ -113,10 +104,10 @@ def _refuse_conv(node: Node) -> str | None:
     reason = _operands_reason(node)
     if reason is not None:
         return reason
-    rank, dilations = _rank(node.input(1)), _ints(node, "dilations")
-    if not 3 <= rank <= 5:
-        return f"its weight has {rank} dimensions; Ascend convolves over 1, 2 or 3 spatial dimensions"
-    if rank == 5 and dilations and dilations[0] != 1:
+    size, dilations = rank(node.input(1)), _ints(node, "dilations")
+    if not 3 <= size <= 5:
+        return f"its weight has {size} dimensions; Ascend convolves over 1, 2 or 3 spatial dimensions"
+    if size == 5 and dilations and dilations[0] != 1:
         return f"it is a 3-D convolution with depth dilation {dilations[0]}; Ascend needs 1"
     return None
 
@@ -125,10 +116,10 @@ def _refuse_conv_transpose(node: Node) -> str | None:
     reason = _operands_reason(node)
     if reason is not None:
         return reason
-    rank, dilations = _rank(node.input(1)), _ints(node, "dilations")
-    if rank not in (3, 4):
+    size, dilations = rank(node.input(1)), _ints(node, "dilations")
+    if size not in (3, 4):
         return (
-            f"its weight has {rank} dimensions; Ascend quantizes ConvTranspose over 1 or 2 spatial dimensions"
+            f"its weight has {size} dimensions; Ascend quantizes ConvTranspose over 1 or 2 spatial dimensions"
         )
     if any(d != 1 for d in dilations):
         return f"it has dilations {list(dilations)}; Ascend quantizes ConvTranspose without dilation only"
@@ -159,8 +150,8 @@ def _refuse_matmul(node: Node) -> str | None:
     if left is not None and left.constant is not None:
         return "its constant is the left operand; Ascend quantizes MatMul with the constant on the right only"
     reason = _operands_reason(node)
-    if reason is None and _rank(right) != 2:
-        return f"its weight has {_rank(right)} dimensions; Ascend needs 2"
+    if reason is None and rank(right) != 2:
+        return f"its weight has {rank(right)} dimensions; Ascend needs 2"
     return reason
 
 
@@ -180,54 +171,6 @@ def _refuse_average_pool(node: Node) -> str | None:
     if any(d != 1 for d in _ints(node, "dilations")):
         return "it is dilated; Ascend quantizes plain pooling only"
     return None
-
-
-def _int16_conv(node: Node) -> str | None:
-    spatial = _rank(node.input(1)) - 2
-    if spatial > 2:
-        return f"it convolves over {spatial} spatial dimensions; Ascend takes INT16 inputs over 1 or 2 only"
-    return None
-
-
-def _int16_gemm(node: Node) -> str | None:
-    return (
-        "it has no bias; Ascend takes INT16 inputs of a Gemm with bias only"
-        if node.input(2) is None
-        else None
-    )
-
-
-def _int4(node: Node) -> str | None:
-    """INT4 weights are packed in pairs along the input channels, so there must be an even number of them."""
-    groups = int_attribute(node, "group", 1)
-    if groups > 1:
-        return f"it has {groups} groups; Ascend packs INT4 weights of layers without groups only"
-    shape = _weight_shape(node.input(1))
-    channels = shape[channel_axis(node.op)] if len(shape) > 1 else 0
-    return f"it has {channels} input channels; Ascend packs INT4 weights in pairs" if channels % 2 else None
-
-
-def _weight_bits(node: Node, bits: int) -> str | None:
-    if bits == 4:
-        return _int4(node)
-    if bits not in _WEIGHT_BITS:
-        return f"Ascend has no INT{bits} weights, only {_names(_WEIGHT_BITS)}"
-    rank = _rank(node.input(1))
-    if bits < 8 and (node.op != "Conv" or rank != 4):
-        return (
-            f"it is a {node.op} with a weight of {rank} dimensions; "
-            f"Ascend takes INT{bits} weights of 2-D convolutions only"
-        )
-    return None
-
-
-def _names(bits: Sequence[int]) -> str:
-    return " and ".join([", ".join(f"INT{b}" for b in bits[:-1]), f"INT{bits[-1]}"])
-
-
-def channel_axis(op: str) -> int:
-    """The axis of the input channels in the weight of an op, along which INT4 weights are packed."""
-    return 1 if op == "Conv" else 0
 
 
 def _tensor(node: Node, index: int) -> str | None:
@@ -258,6 +201,13 @@ _MATMUL = (
     _operand("bias", 1),
 )  # bias: input 1 of the Add behind
 
+
+def _op(
+    name: str, operands: tuple[OperandRule, ...], refuse: Refusal, int16: Refusal | None = None
+) -> OpRule:
+    return OpRule(name, operands, partial(_refuse, refuse), partial(precision_reason, int16))
+
+
 _RECURRENT = "Ascend runs recurrent layers in float"
 _BODY = "Ascend runs the bodies of control flow in float"
 
@@ -266,13 +216,11 @@ RULES = TargetRules(
     ops={
         rule.op: rule
         for rule in (
-            OpRule("Conv", _THREE, partial(_refuse, _refuse_conv), _int16_conv, _weight_bits),
-            OpRule(
-                "ConvTranspose", _THREE, partial(_refuse, _refuse_conv_transpose), _int16_conv, _weight_bits
-            ),
-            OpRule("Gemm", _THREE, partial(_refuse, _refuse_gemm), _int16_gemm, _weight_bits),
-            OpRule("MatMul", _MATMUL, partial(_refuse, _refuse_matmul), refuse_weight_bits=_weight_bits),
-            OpRule("AveragePool", (_operand("activation", 0),), partial(_refuse, _refuse_average_pool)),
+            _op("Conv", _THREE, _refuse_conv, int16_conv),
+            _op("ConvTranspose", _THREE, _refuse_conv_transpose, int16_conv),
+            _op("Gemm", _THREE, _refuse_gemm, int16_gemm),
+            _op("MatMul", _MATMUL, _refuse_matmul),
+            _op("AveragePool", (_operand("activation", 0),), _refuse_average_pool),
         )
     },
     notes={
@@ -288,6 +236,7 @@ RULES = TargetRules(
         "GlobalAveragePool": "Ascend quantizes AveragePool, not global pooling",
     },
     tensors={"MaxPool": _tensor, "Add": _tensor},
-    weight_bits=_WEIGHT_BITS,
+    weight_bits=WEIGHT_BITS,
+    precisions=PRECISIONS,
 )
 """The rules of the Ascend target."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from qir.backends.fake_quant import ascend_form, qdq_form
 from qir.backends.fake_quant.opset import raise_opset
 from qir.backends.layers import check_closed
-from qir.ir.errors import ConfigError, did_you_mean
+from qir.ir.errors import BackendError, ConfigError, did_you_mean
 from qir.ir.graph import Graph
 from qir.runtime.session import Feeds
 
+_log = logging.getLogger(__name__)
 FORMS = ("ascend", "qdq")
 """`ascend` predicts the deploy graph bit for bit; `qdq` is portable."""
 
@@ -17,13 +20,25 @@ def lower(graph: Graph, form: str = "ascend", feeds: Feeds | None = None) -> Gra
     """The fake-quant graph of a completely quantized graph, in the form of that name.
 
     Form `qdq` raises an opset that is too low; results before and after are compared on `feeds` (made up when
-    None). ConfigError for an unknown form, BackendError when a quant is open or the opset cannot be raised.
+    None). Where opset 21, the first with 16-bit integers, cannot be reached, these are written in plain ops.
+    ConfigError for an unknown form, BackendError when a quant is open or opset 13 cannot be reached.
     """
     check_form(form)
     check_closed(graph)
     if form == "ascend":
         return ascend_form.lower(graph)
-    return qdq_form.lower(raise_opset(graph, qdq_form.needed_opset(graph), feeds))
+    return qdq_form.lower(_raised(graph, qdq_form.needed_opset(graph), feeds))
+
+
+def _raised(graph: Graph, version: int, feeds: Feeds | None) -> Graph:
+    """The graph in opset `version`, or where only 16-bit integers need that, in opset 13."""
+    try:
+        return raise_opset(graph, version, feeds)
+    except BackendError as error:
+        if version == qdq_form.PER_CHANNEL_SINCE:
+            raise
+        _log.warning("16-bit integers are written in plain ops, without QuantizeLinear: %s", error)
+        return raise_opset(graph, qdq_form.PER_CHANNEL_SINCE, feeds)
 
 
 def check_form(form: str) -> None:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from onnx import TensorProto
-
 from qir.backends.ascend.rules import RULES
+from qir.backends.casts import cast
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
-from qir.ir.node import Node, Value
+from qir.ir.node import Node
 from qir.ir.quants import bias_add, quant_of, quantized_layers
 from qir.ir.types import TensorType
-
-_CODES = {DType.F16: TensorProto.FLOAT16, DType.F32: TensorProto.FLOAT}
 
 
 def widen_layers(graph: Graph) -> Set[Node]:
@@ -50,18 +47,3 @@ def _narrow_result(graph: Graph, layer: Node, last: Node) -> None:
     graph.replace(result, half)
     if was_output:
         graph.rename(result, graph.unique_value_name(f"{last.name}_output0"))
-
-
-def cast(graph: Graph, value: Value, dtype: DType, *, before: Node | None) -> Value:
-    """`value` as `dtype`, by a Cast node."""
-    name = graph.unique_node_name(f"{value.name}.{dtype.value}")
-    node = graph.add(
-        "Cast",
-        [value],
-        name=name,
-        outputs=[graph.unique_value_name(name)],
-        types=[TensorType(dtype, value.tensor.shape)],
-        attributes={"to": _CODES[dtype]},
-        before=before,
-    )
-    return node.output

@@ -2,6 +2,8 @@
 
     activation: x -> QuantizeLinear -> DequantizeLinear -> reader            (uint8; int8 if symmetric; int16)
     weight:     integers -> DequantizeLinear -> reader            (int8, per channel along the weight's axis)
+    ec:         both tensors as above, the second of what the first leaves, and Add       (activation, weight)
+    float16:    x -> Cast -> Cast -> reader
     bias:       integers -> DequantizeLinear -> reader            (int32, scale = scale_x * scale_w)
 
 The Identity of a quant goes: what DequantizeLinear gives is read by integer layers and float ops alike.
@@ -27,7 +29,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qir.backends.fake_quant.half import cast, widen_layers
+from qir.backends.casts import cast
+from qir.backends.fake_quant.half import widen_layers
+from qir.backends.fake_quant.plain import PlainOps
 from qir.backends.integers import StoredConstants, make_runnable
 from qir.backends.layers import Operand, check_closed
 from qir.ir.constant import Constant
@@ -42,34 +46,34 @@ PER_CHANNEL_SINCE = 13
 """The opset in which DequantizeLinear got an axis."""
 SHORT_SINCE = 21
 """The opset in which QuantizeLinear learned 16-bit integers."""
-_TYPES = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32)
+_WIDE = (DType.I16, DType.U16)
+_TYPES = (DType.I8, DType.U8, *_WIDE, DType.I32, DType.F16, DType.F32)
 _WEIGHT_TYPES = (*_TYPES, DType.I4, DType.I5, DType.I6, DType.I7)
 
 
 def needed_opset(graph: Graph) -> int:
-    """The lowest opset in which this graph can be written."""
-    wide = any(
-        is_quant(n) and _params(n).spec.qtype in (DType.I16, DType.U16) and n.output.is_read
-        for n in graph.nodes
-    )
+    """The lowest opset in which this graph can be written with QuantizeLinear and DequantizeLinear alone."""
+    wide = any(is_quant(n) and _params(n).spec.qtype in _WIDE and n.output.is_read for n in graph.nodes)
     return SHORT_SINCE if wide else PER_CHANNEL_SINCE
 
 
 def lower(graph: Graph) -> Graph:
-    """A closed graph of `needed_opset` or later in this form; BackendError when a quant is open."""
+    """A closed graph of opset 13 or later in this form; BackendError when a quant is open.
+
+    Below opset 21, integers of 16 bits are written in plain ops.
+    """
     check_closed(graph)
     lowered = graph.clone()
-    constants = StoredConstants(lowered)
-    widened = widen_layers(lowered)
+    writer = _Writer(lowered, widen_layers(lowered))
     restored = [node for node in lowered.nodes if is_restored(node)]
     for node in lowered.nodes:
         if is_quant(node):
-            _lower_quant(lowered, node, constants, widened)
+            writer.lower(node)
     for node in restored:
         assert node.inputs[0] is not None
         lowered.replace(node.output, node.inputs[0])
         lowered.erase(node)
-    constants.finish()
+    writer.constants.finish()
     make_runnable(lowered)
     return lowered
 
@@ -86,88 +90,130 @@ def _params(node: Node) -> QuantParams:
     return params
 
 
-def _lower_quant(graph: Graph, node: Node, constants: StoredConstants, widened: Set[Node]) -> None:
-    params, source = _params(node), node.inputs[0]
-    assert source is not None
-    if source.constant is None:
-        readers = node.output.uses
-        layer = readers[0].node.name if readers else node.name
-        result = _activation(graph, node, layer, source, params)
-    else:
-        result = _constant(graph, node, source, params, constants)
-    if source.tensor.dtype is DType.F16:
-        for reader, index in node.output.uses:
-            if reader in widened:
-                reader.set_input(index, result)
-        if node.output.is_read:
-            result = cast(graph, result, DType.F16, before=node)
-    graph.replace(node.output, result)
-    graph.erase(node)
+class _Writer:
+    """Replaces quants one by one, in running order."""
+
+    def __init__(self, graph: Graph, widened: Set[Node]) -> None:
+        self.graph, self.widened = graph, widened
+        self.constants = StoredConstants(graph)
+        self._firsts: dict[Node, tuple[QuantParams, Value]] = {}  # quants of rests: of what, and in float32
+
+    def lower(self, node: Node) -> None:
+        """Put nodes of ONNX in the place of a quant."""
+        params, source = _params(node), node.inputs[0]
+        assert source is not None
+        if params.spec.qtype.is_float:
+            result = self._cast(node, source, params)
+        elif source.constant is None:
+            result = self._activation(node, source, params)
+        else:
+            result = self._constant(node, source, params)
+        for reader, _ in node.output.uses:
+            if is_quant(reader):
+                self._firsts[reader] = params, result
+        if source.tensor.dtype is DType.F16:
+            for reader, index in node.output.uses:
+                if reader in self.widened:
+                    reader.set_input(index, result)
+            if node.output.is_read:
+                result = cast(self.graph, result, DType.F16, before=node)
+        self.graph.replace(node.output, result)
+        self.graph.erase(node)
+
+    def _cast(self, node: Node, source: Value, params: QuantParams) -> Value:
+        """Down and back to float32; what is stored in that type as it is stays so."""
+        kind = params.spec.qtype
+        if source.constant is not None and source.tensor.dtype is not kind:
+            source = self.constants.get(Operand(node, 0, source, params), _store)
+        elif source.tensor.dtype is not kind:
+            source = cast(self.graph, source, kind, before=node)
+        return source if kind is DType.F32 else cast(self.graph, source, DType.F32, before=node)
+
+    def _activation(self, node: Node, source: Value, params: QuantParams) -> Value:
+        name = _reader(node)
+        if source.tensor.dtype is DType.F16:
+            source = cast(self.graph, source, DType.F32, before=node)
+        if node not in self._firsts:
+            return self._rounded(node, source, params, name)
+        _, first = self._firsts[node]
+        rest = self._add(node, "Sub", f"{name}.rest", [source, first], source.tensor)
+        second = self._rounded(node, rest, params, f"{name}.rest")
+        return self._add(node, "Add", f"{name}.compensated", [first, second], source.tensor)
+
+    def _rounded(self, node: Node, source: Value, params: QuantParams, name: str) -> Value:
+        if self._is_plain(params):
+            return PlainOps(self.graph, f"{name}.quantize", node).rounded(source, params)
+        if params.spec.qtype is DType.I8 and not params.spec.symmetric:
+            params = QuantParams.of(
+                replace(params.spec, qtype=DType.U8), params.scale, np.add(params.zero_point, 128)
+            )
+        factors = self._factors(f"{name}.quantize", params)
+        kind = TensorType(params.spec.qtype, source.tensor.shape)
+        stored = self._add(node, "QuantizeLinear", f"{name}.quantize", [source, *factors], kind)
+        return self._add(node, "DequantizeLinear", f"{name}.dequantize", [stored, *factors], source.tensor)
+
+    def _constant(self, node: Node, source: Value, params: QuantParams) -> Value:
+        assert source.constant is not None
+        coarse, first = self._firsts.get(node, (None, None))
+        operand, shape, groups = (
+            Operand(node, 0, source, params, coarse), source.constant.shape, params.spec.groups,
+        )  # fmt: skip
+        name = f"{source.name}.dequantize" if coarse is None else f"{source.name}.rest.dequantize"
+        stored = self.constants.get(operand, _store)
+        axis = 0 if groups > 1 else params.spec.axis
+        if self._is_plain(params):
+            result = PlainOps(self.graph, name, node).restored(stored, params, axis)
+        else:
+            kind = TensorType(DType.F32, stored.tensor.shape)
+            inputs = [stored, *self._factors(name, params)]
+            result = self._add(node, "DequantizeLinear", name, inputs, kind, axis)
+        result = _input_first(self.graph, node, result, shape, groups) if groups > 1 else result
+        if first is None:
+            return result
+        kind = TensorType(DType.F32, shape)
+        return self._add(node, "Add", f"{source.name}.compensated", [first, result], kind)
+
+    def _is_plain(self, params: QuantParams) -> bool:
+        return params.spec.qtype in _WIDE and self.graph.opsets.get("", SHORT_SINCE) < SHORT_SINCE
+
+    def _factors(self, prefix: str, params: QuantParams) -> list[Value]:
+        """Scale and zero point: scalars, or vectors along the channel axis."""
+        kind = params.spec.qtype.numpy or np.dtype(np.int8)  # below 8 bits: stored as int8
+        scale, zero = params.scale_array(), params.zero_point_array().astype(kind)
+        if params.spec.axis is None:
+            scale, zero = scale.reshape(()), zero.reshape(())
+        made = self.graph.constant
+        return [made(scale, f"{prefix}.scale"), made(zero, f"{prefix}.zero_point")]
+
+    def _add(
+        self,
+        before: Node,
+        op: str,
+        name: str,
+        inputs: Sequence[Value],
+        kind: TensorType,
+        axis: int | None = None,
+    ) -> Value:
+        return self.graph.add(
+            op,
+            inputs,
+            name=self.graph.unique_node_name(name),
+            outputs=[self.graph.unique_value_name(f"{name}.output0")],
+            types=[kind],
+            attributes={} if axis is None else {"axis": axis},
+            before=before,
+        ).output
 
 
-def _activation(graph: Graph, node: Node, layer: str, source: Value, params: QuantParams) -> Value:
-    if source.tensor.dtype is DType.F16:
-        source = cast(graph, source, DType.F32, before=node)
-    if params.spec.qtype is DType.I8 and not params.spec.symmetric:
-        params = QuantParams.of(
-            replace(params.spec, qtype=DType.U8), params.scale, np.add(params.zero_point, 128)
-        )
-    factors = _factors(graph, f"{layer}.quantize", params)
-    kind = TensorType(params.spec.qtype, source.tensor.shape)
-    stored = _add(graph, node, "QuantizeLinear", f"{layer}.quantize", [source, *factors], kind, params)
-    return _add(
-        graph, node, "DequantizeLinear", f"{layer}.dequantize", [stored, *factors], source.tensor, params
-    )
-
-
-def _constant(
-    graph: Graph, node: Node, source: Value, params: QuantParams, constants: StoredConstants
-) -> Value:
-    assert source.constant is not None
-    operand, shape = Operand(node, 0, source, params), source.constant.shape
-    name = f"{source.name}.dequantize"
-    stored = constants.get(operand, _store)
-    factors = _factors(graph, name, params)
-    kind = TensorType(DType.F32, stored.tensor.shape)
-    result = _add(graph, node, "DequantizeLinear", name, [stored, *factors], kind, params)
-    groups = params.spec.groups
-    return _input_first(graph, node, result, shape, groups) if groups > 1 else result
+def _reader(quant: Node) -> str:
+    """The name of the first layer that reads a quant, itself or with its rest added."""
+    reader = quant.output.uses[0].node if quant.output.is_read and quant.output.uses else quant
+    return _reader(reader) if reader is not quant and is_quant(reader) else reader.name
 
 
 def _store(operand: Operand) -> npt.NDArray[Any]:
     groups = operand.params.spec.groups
     return _output_first(operand.integers(), groups) if groups > 1 else operand.integers()
-
-
-def _factors(graph: Graph, prefix: str, params: QuantParams) -> list[Value]:
-    """Scale and zero point: scalars, or vectors along the channel axis."""
-    kind = params.spec.qtype.numpy or np.dtype(np.int8)  # below 8 bits: stored as int8
-    scale, zero = params.scale_array(), params.zero_point_array().astype(kind)
-    if params.spec.axis is None:
-        scale, zero = scale.reshape(()), zero.reshape(())
-    return [graph.constant(scale, f"{prefix}.scale"), graph.constant(zero, f"{prefix}.zero_point")]
-
-
-def _add(
-    graph: Graph,
-    before: Node,
-    op: str,
-    name: str,
-    inputs: Sequence[Value],
-    kind: TensorType,
-    params: QuantParams,
-) -> Value:
-    axis = None if params.spec.axis is None else 0 if params.spec.groups > 1 else params.spec.axis
-    node = graph.add(
-        op,
-        inputs,
-        name=graph.unique_node_name(name),
-        outputs=[graph.unique_value_name(f"{name}.output0")],
-        types=[kind],
-        attributes={} if axis is None else {"axis": axis},
-        before=before,
-    )
-    return node.output
 
 
 def _output_first(weight: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:

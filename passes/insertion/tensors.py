@@ -10,7 +10,7 @@ from qir.ir.errors import ConfigError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import operand_precision
-from qir.ir.types import QuantSpec, spec_of
+from qir.ir.types import QuantSpec
 from qir.passes.insertion.quant_nodes import read_quant
 from qir.passes.rules import TargetRules
 
@@ -82,4 +82,4 @@ def _is_known(node: Node, rules: TargetRules) -> bool:
 
 def _carries_bias(node: Node) -> bool:
     bias = operand_precision(node, 1)
-    return bias is not None and spec_of(bias).qtype is DType.I32
+    return bias is not None and bias.qtype is DType.I32

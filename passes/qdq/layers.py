@@ -71,7 +71,7 @@ class Model:
             return "float32 cannot hold the inverse of its input's scale"
         if stored is DType.I8:
             return None
-        return rule.refuse_int16(node) if rule.refuse_int16 else f"{node.op} takes no INT16 input"
+        return rule.refuse_precision(node, "activation", "int16")
 
     def _weight_obstacle(self, node: Node, rule: OpRule) -> str | None:
         value, operand = node.input(1), rule.operand("weight")
@@ -127,7 +127,7 @@ class Quants:
         found = self._model.origins[value]
         assert isinstance(found, QuantParams)
         assert value.constant is not None
-        packs = rule.refuse_weight_bits is not None and rule.refuse_weight_bits(node, 4) is None
+        packs = rule.refuse_precision(node, "weight", "int4") is None
         spec = replace(spec, qtype=found.spec.qtype if packs else DType.I8)  # int8 holds int4
         smallest = np.float32(2 * np.finfo(np.float32).tiny / np.float64(activation.scale[0]))
         scale = np.maximum(found.scale_array(), smallest)

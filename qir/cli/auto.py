@@ -52,7 +52,7 @@ from qir.cli.settings import (
 )  # fmt: skip
 @click.option(
     "--fallback", default="float32", show_default=True, metavar="RUNG[,RUNG]",
-    help="What rolled back layers become: int16, float16, float32; of several the first that does.",
+    help="What rolled back layers become: int16, int16-ec, float16, float32; of several the first that does.",
 )  # fmt: skip
 @click.option("--max-evaluations", type=click.IntRange(min=2), metavar="N", help="Stop after so many.")
 @click.option("--max-time", type=float, metavar="SECONDS", help="Start no evaluation after so long.")

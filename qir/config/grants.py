@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple, cast
 
 from qir.config.layers import Layer, Model
-from qir.config.resolve import is_enabled, resolve
-from qir.config.settings import LayerSettings, Method, Precision, QuantConfig
+from qir.config.resolve import resolve
+from qir.config.settings import InputSettings, LayerSettings, Method, Precision, QuantConfig
 from qir.ir.errors import ConfigError
 from qir.passes.insertion.specs import Choice
+from qir.passes.rules import LAYER_PRECISIONS, LayerPrecision, OperandRule, Stored
 
-InputBits = Literal[8, 16]
 WeightBits = Literal[4, 5, 6, 7, 8]
-_INPUT_BITS: Mapping[str, InputBits] = {"int8": 8, "int16": 16}
-_WEIGHT_BITS: Mapping[str, WeightBits] = {"int4": 4, "int5": 5, "int6": 6, "int7": 7, "int8": 8}
-
-_NEAREST: Mapping[str, str] = {"float16": "int16", "dual-int16": "int16", "int16-ec": "int16"}
-"""What comes nearest to a precision of inputs that no target has; INT8 otherwise."""
+_NARROW: Mapping[Stored, WeightBits] = MappingProxyType({"int4": 4, "int5": 5, "int6": 6, "int7": 7})
+_LOWER: Mapping[Stored, Stored] = MappingProxyType({"float16": "int16"})
+"""What is tried in the place of a precision that an operand cannot have; INT8 otherwise, and in the end."""
 
 NOT_YET = ("ada_quantize", "nuq_quantize")
 """Weight methods that configurations may name and that do not exist here yet."""
@@ -28,8 +27,9 @@ NOT_YET = ("ada_quantize", "nuq_quantize")
 class Form:
     """Options of insert-quant for one layer; None is what the pipeline says."""
 
-    bits: InputBits | None = None
+    precision: LayerPrecision | None = None
     weight_bits: WeightBits | None = None
+    operands: tuple[str, ...] = ()
     asymmetric: Choice | None = None
     per_channel: Choice | None = None
 
@@ -80,12 +80,16 @@ def grants(config: QuantConfig, model: Model) -> dict[str, Grant]:
 
 
 def _grant(layer: Layer, asked: LayerSettings, reasons: _Reasons, model: Model) -> Grant:
-    if not is_enabled(asked) or _is_half(layer, asked):
+    wanted = _wanted(layer, asked)
+    if asked.enabled is False or _stays_float(layer, wanted, model):
         return Grant(layer, asked, enabled=False)
     _check_weight_method(layer, asked.weight.method)
-    form = Form(
-        _bits(layer, asked.input(0).precision, reasons, model),
-        _weight_bits(layer, asked.weight.precision, reasons, model),
+    if model.target.rules.whole_layers and "float16" in wanted.values():
+        wanted = dict.fromkeys(layer.operands, "float16")
+    granted = {o: _granted(layer, o, stored, reasons, model) for o, stored in wanted.items()}
+    form = _form(
+        layer,
+        granted,
         _asymmetric(layer, asked.input(0).asymmetric, reasons),
         _per_channel(layer, asked.weight.per_channel, reasons),
     )
@@ -94,9 +98,43 @@ def _grant(layer: Layer, asked: LayerSettings, reasons: _Reasons, model: Model) 
     return Grant(layer, asked, True, form, asked.input(0).method, weights, balance, tuple(reasons.found))
 
 
-def _is_half(layer: Layer, asked: LayerSettings) -> bool:
-    """True when float16 is asked of a layer that computes in it as it is."""
-    return layer.float_type == "float16" and "float16" in (asked.input(0).precision, asked.weight.precision)
+def requested(layer: Layer, asked: LayerSettings, operand: OperandRule) -> Precision | None:
+    """What is asked of an operand: by its own name, or of the whole layer."""
+    single = asked.operands.get(operand.index)
+    if single is not None and single.precision is not None:
+        return single.precision
+    return asked.weight.precision if operand.index == layer.weight_index else asked.inputs.precision
+
+
+def meaning(layer: Layer, operand: OperandRule, precision: Precision) -> Stored:
+    """What a precision of the whole layer is for one of its operands."""
+    if precision in LAYER_PRECISIONS:
+        first, others = LAYER_PRECISIONS[cast(LayerPrecision, precision)]
+        return first if operand is layer.operands[0] else others
+    return cast(Stored, precision)
+
+
+def _wanted(layer: Layer, asked: LayerSettings) -> dict[OperandRule, Stored]:
+    """How the operands are to be stored of which something is asked."""
+    found: dict[OperandRule, Stored] = {}
+    for operand in layer.operands:
+        precision = requested(layer, asked, operand)
+        single = asked.operands.get(operand.index, InputSettings()).precision
+        if single is not None and single != "dual-int16" and single != "int16-ec":
+            found[operand] = single
+        elif precision is not None:
+            found[operand] = meaning(layer, operand, precision)
+    return found
+
+
+def _stays_float(layer: Layer, wanted: Mapping[OperandRule, Stored], model: Model) -> bool:
+    """Whether nothing of the layer is to be rounded, or it computes in what is asked as it is."""
+    stored = set(wanted.values())
+    if layer.float_type == "float16" and "float16" in stored:
+        return True
+    if model.target.rules.whole_layers:
+        return "float32" in stored
+    return stored == {"float32"} and len(wanted) == len(layer.operands)
 
 
 class _Reasons:
@@ -120,50 +158,47 @@ class _Reasons:
         self.found.append(Shortfall(operand, reason))
 
 
-def _bits(layer: Layer, asked: Precision | None, reasons: _Reasons, model: Model) -> InputBits | None:
-    if asked is None:
-        return None
-    nearest = asked if asked in _INPUT_BITS else _NEAREST.get(asked, "int8")
-    if nearest != asked:
-        if not reasons.nearest:
-            raise _unavailable(layer, "activation", asked, _INPUT_BITS, model)
-        if (
-            asked != "int16-ec"
-        ):  # it means INT16 where there is INT16: only what is left in INT8 is compensated
-            reasons.add(0, f"target '{model.target.name}' has no {asked} inputs, only int8 and int16")
-    if nearest == "int16" and not layer.takes_int16:
-        refuse = layer.rule.refuse_int16
-        why = f"there is no INT16 form of {layer.op}" if refuse is None else refuse(layer.node)
-        reasons.add(0, f"an INT16 input was asked for, but {why}")
-        return 8
-    return _INPUT_BITS[nearest]
-
-
-def _weight_bits(layer: Layer, asked: Precision | None, reasons: _Reasons, model: Model) -> WeightBits | None:
-    if asked is None or not layer.has_weight:
-        return None
-    known = {name: bits for name, bits in _WEIGHT_BITS.items() if bits in model.target.rules.weight_bits}
-    index = layer.weight_index
-    assert index is not None
-    if asked not in known and reasons.nearest:
-        names = ", ".join(known)
-        reasons.add(index, f"target '{model.target.name}' has no {asked} weights, only {names}")
-        return 8
-    if asked not in known:
-        raise _unavailable(layer, "weight", asked, known, model)
-    why = layer.lacks_weight_bits(known[asked])
+def _granted(layer: Layer, operand: OperandRule, asked: Stored, reasons: _Reasons, model: Model) -> Stored:
+    """What an operand gets: what is asked, or the nearest lower precision that it can have."""
+    refuse = layer.rule.refuse_precision
+    why = refuse(layer.node, operand.role, asked)
     if why is None:
-        return known[asked]
-    # Not an error for a layer that is named either: AMCT stores INT8 there as well.
-    reasons.note(index, f"{asked.upper()} weights were asked for, but {why}")
-    return 8
+        return asked
+    known = model.target.rules.precisions.get(operand.role, ())
+    if not reasons.nearest and asked not in known:
+        raise ConfigError(
+            f"layer '{layer.name}': {operand.role} precision {asked} is not available on target "
+            f"'{model.target.name}', only {', '.join(known)}"
+        )
+    if asked in _NARROW and asked in known:
+        # Not an error for a layer that is named either: AMCT stores INT8 there as well.
+        reasons.note(operand.index, f"{asked.upper()} weights were asked for, but {why}")
+        return "int8"
+    what = "input was" if operand.role == "activation" else "weight was"
+    article = "an" if asked[0] in "ei" else "a"
+    shown = asked.upper() if asked.startswith("int") else asked
+    reasons.add(operand.index, f"{article} {shown} {what} asked for, but {why}")
+    lower = _LOWER.get(asked)
+    return lower if lower is not None and refuse(layer.node, operand.role, lower) is None else "int8"
 
 
-def _unavailable(layer: Layer, what: str, asked: str, known: Mapping[str, int], model: Model) -> ConfigError:
-    return ConfigError(
-        f"layer '{layer.name}': {what} precision {asked} is not available yet on target "
-        f"'{model.target.name}', only {', '.join(known)} and float32 for the whole layer"
-    )
+def _form(
+    layer: Layer, granted: Mapping[OperandRule, Stored], asymmetric: Choice | None, per_channel: Choice | None
+) -> Form:
+    """Options of insert-quant that store the operands so."""
+    weight = next((s for o, s in granted.items() if o.index == layer.weight_index), None)
+    bits = _NARROW.get(weight, 8 if weight == "int8" else None) if weight is not None else None
+    stored = {o: "int8" if s in _NARROW else s for o, s in granted.items()}
+    first = stored.get(layer.operands[0])
+    names = [name for name, (own, _) in LAYER_PRECISIONS.items() if own == first]
+    if first is None or (bits == 8 and first == "int8"):
+        names = ["int8"]
+    for name in names:
+        if all(meaning(layer, o, name) == s for o, s in stored.items()):
+            return Form(None if first is None else name, bits, (), asymmetric, per_channel)
+    base = names[0] if names else "int8"
+    other = tuple(f"{o.index}:{s}" for o, s in stored.items() if meaning(layer, o, base) != s)
+    return Form(None if first is None else base, bits, other, asymmetric, per_channel)
 
 
 def _asymmetric(layer: Layer, asked: bool | None, reasons: _Reasons) -> Choice | None:

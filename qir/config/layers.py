@@ -17,8 +17,9 @@ from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.insertion.selection import rule_of
+from qir.passes.insertion.specs import has_floats, narrow_reason
 from qir.passes.manager import PassManager
-from qir.passes.rules import OpRule
+from qir.passes.rules import OperandRule, OpRule
 
 _TORCH = {"Gemm": "Linear", "MatMul": "Linear"}
 _BY_RANK = ("Conv", "ConvTranspose")
@@ -61,6 +62,17 @@ class Layer:
         weight = self.rule.operand("weight")
         return None if weight is None else weight.index
 
+    @cached_property
+    def operands(self) -> tuple[OperandRule, ...]:
+        """Its operands but for the bias, those that it has."""
+        return tuple(
+            operand
+            for operand in self.rule.operands
+            if operand.role != "bias"
+            and (value := self.node.input(operand.index)) is not None
+            and has_floats(value)
+        )
+
     @property
     def float_type(self) -> str:
         """What it computes in when it is not quantized: `float32`, or `float16`."""
@@ -81,14 +93,11 @@ class Layer:
     @property
     def takes_int16(self) -> bool:
         """True when the target has an INT16 form of it."""
-        return self.rule.refuse_int16 is not None and self.rule.refuse_int16(self.node) is None
+        return self.rule.refuse_precision(self.node, "activation", "int16") is None
 
     def lacks_weight_bits(self, bits: int) -> str | None:
         """Why its weight cannot have so many bits, or None."""
-        refuse = self.rule.refuse_weight_bits
-        if bits == 8:
-            return None
-        return f"there is no INT{bits} form of {self.op}" if refuse is None else refuse(self.node, bits)
+        return None if bits == 8 else narrow_reason(self.node, self.rule, bits)
 
 
 @dataclass(frozen=True)

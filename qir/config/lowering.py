@@ -1,6 +1,6 @@
 """Turns a configuration into the passes of a pipeline: layers with equal settings share a pass.
 
-    insert-quant{bits=16 layers=stem},insert-quant{skip=head},quantize-weights,calibrate{method=kl}
+    insert-quant{precision=int16 layers=stem},insert-quant{skip=head},quantize-weights,calibrate{method=kl}
 
 Of several passes in a row the first that takes a layer wins; the largest group needs no list of names, for it
 takes what the others leave.
@@ -100,8 +100,9 @@ def _insert(form: Form, base: InsertQuant) -> InsertQuant:
     """The pass for a form; what it leaves open is as in the pipeline."""
     return replace(
         base,
-        bits=form.bits or base.bits,
+        precision=form.precision or base.precision,
         weight_bits=form.weight_bits or base.weight_bits,
+        operands=form.operands or base.operands,
         asymmetric=form.asymmetric or base.asymmetric,
         per_channel=form.per_channel or base.per_channel,
     )

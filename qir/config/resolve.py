@@ -30,6 +30,7 @@ def is_enabled(settings: LayerSettings) -> bool:
     return settings.enabled is not False and "float32" not in (
         settings.input(0).precision,
         settings.weight.precision,
+        *(single.precision for single in settings.operands.values()),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from qir.config.grants import Grant, grants
+from qir.config.grants import Grant, grants, requested
 from qir.config.layers import Model
 from qir.config.settings import LayerSettings, QuantConfig
 from qir.config.type_words import type_word
@@ -13,6 +13,7 @@ from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import is_quant
 from qir.passes.left_float import FLOAT
+from qir.passes.rules import LAYER_PRECISIONS
 
 UNASKED = "-"
 """In place of a precision: the configuration leaves it to the pipeline, or there is nothing to store."""
@@ -61,11 +62,11 @@ def _is_expected(op: str, model: Model) -> bool:
 def _layer_rows(grant: Grant, model: Model, graph: Graph) -> Iterator[Row]:
     layer, asked = grant.layer, grant.requested
     node = graph.node(layer.name)
-    yield _row(grant, node, 0, asked.input(0).precision, model)
-    if layer.weight_index is not None:
-        yield _row(grant, node, layer.weight_index, asked.weight.precision, model)
+    known = [operand.index for operand in layer.operands]
+    for operand in layer.operands:
+        yield _row(grant, node, operand.index, requested(layer, asked, operand), model)
     for index, settings in sorted(asked.operands.items()):
-        if index not in (0, layer.weight_index):
+        if index not in known:
             yield _row(grant, node, index, settings.precision, model)
 
 
@@ -76,13 +77,27 @@ def _row(grant: Grant, node: Node, index: int, asked: str | None, model: Model) 
     is_quantized = value is not None and value.producer is not None and is_quant(value.producer)
     if FLOAT in node.metadata and asked != granted:
         said = [_float_reason(grant, node, model)]
-    elif not said and asked not in (None, granted, "int16-ec"):
-        said = [
-            f"target '{model.target.name}' adds the bias as int32, with the scales of input and weight"
-            if is_quantized
-            else f"target '{model.target.name}' has no quantized input {index} of {node.op}"
-        ]
+    elif not said and asked not in (None, granted):
+        said = list(_difference(grant, index, asked, granted, is_quantized, model))
     return Row(node.name, f"input{index}", asked or UNASKED, granted, "; ".join(said))
+
+
+def _difference(
+    grant: Grant, index: int, asked: str | None, granted: str, is_quantized: bool, model: Model
+) -> Iterator[str]:
+    """Why an operand has something else than what was asked, where no rule has refused that."""
+    target, layer = model.target, grant.layer
+    operand = next((o for o in layer.operands if o.index == index), None)
+    if operand is None and is_quantized:
+        yield f"target '{target.name}' adds the bias as {granted}, by the precisions of input and weight"
+    elif operand is None:
+        yield f"target '{target.name}' has no quantized input {index} of {layer.op}"
+    elif asked == "int16" and operand is not layer.operands[0] and granted == "int8":
+        yield "int16 is for the first input of a layer; int16-ec and dual-int16 raise the others, too"
+    elif granted == "float16" and target.rules.whole_layers:
+        yield f"another operand is to be float16, and target '{target.name}' computes whole layers so"
+    elif asked not in LAYER_PRECISIONS:
+        yield f"a later pass has changed it to {granted}"
 
 
 def _float_reason(grant: Grant, node: Node, model: Model) -> str:

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from qir.ir.dtypes import DType
 from qir.ir.node import Value
-from qir.ir.types import QuantParams, QuantSpec, TensorType
-
-_KINDS = {"i": "int", "u": "uint", "f": "float", "bf": "bfloat"}
+from qir.ir.quants import value_precision
+from qir.ir.types import TensorType
 
 
 def type_word(value: Value) -> str:
     """How a value is stored: quantized, or as its element type; float32 where that is unknown."""
     if not isinstance(value.type, TensorType):
         return "float32"
-    quant = value.tensor.quant
-    if isinstance(quant, QuantParams):
-        return dtype_word(quant.spec.qtype)
-    return dtype_word(quant.qtype if isinstance(quant, QuantSpec) else value.tensor.dtype or DType.F32)
-
-
-def dtype_word(dtype: DType) -> str:
-    """`i8` is `int8`; a type without bits in its name is itself."""
-    text: str = dtype.value
-    kind = text.rstrip("0123456789")
-    return _KINDS.get(kind, kind) + text[len(kind) :]
+    precision = value_precision(value)
+    return (value.tensor.dtype or DType.F32).word if precision is None else precision.name
 
 
 def is_float(value: Value) -> bool:

@@ -20,13 +20,14 @@ from qir.ir.graph import Graph
 from qir.ir.quants import quant_of, unquantized
 from qir.ir.types import QuantParams
 from qir.runtime.along import PairRunner
+from qir.runtime.compensation import rounded_array
 from qir.runtime.data import DataSource
 from qir.runtime.histogram import I64, Histogram
+from qir.runtime.rounder import closed_precision
 from qir.runtime.shadows import with_shadows
 from qir.runtime.statistics import TensorStatistics
 from qir.runtime.switches import Reading, Switchable, all_readings
 from qir.runtime.units import Array
-from qir.runtime.weights import fake_quantize
 from qir.runtime.workers import cores, ordered_map
 
 SAMPLES = 8
@@ -156,7 +157,7 @@ def _weight_bars(graph: Graph, reading: Reading, tensor: str) -> list[Bars]:
     params = _params(graph, reading)
     before, after = TensorStatistics(), TensorStatistics()
     before.update(constant.array)
-    after.update(fake_quantize(constant.array, params))
+    after.update(rounded_array(constant.array, closed_precision(value, graph.node(reading.node))))
     return _bars([("weight", tensor, before), ("weight quantized", tensor, after)], range_of(params))
 
 

@@ -24,9 +24,13 @@ from qir.ir.node import Attribute, EmptyList, Node, Use, Value
 from qir.ir.parser import parse_graph
 from qir.ir.printer import print_graph, print_node, print_type
 from qir.ir.quants import (
+    OperandPrecision,
     bias_add,
     bias_add_candidate,
+    coarse_quant,
+    erase_quant,
     find_quant,
+    is_coarse,
     is_quant,
     is_restored,
     operand_precision,
@@ -34,6 +38,7 @@ from qir.ir.quants import (
     quantized_layers,
     quantized_tensors,
     unquantized,
+    value_precision,
 )
 from qir.ir.types import (
     UNKNOWN,
@@ -67,6 +72,7 @@ __all__ = [
     "MapType",
     "ModelError",
     "Node",
+    "OperandPrecision",
     "OptionalType",
     "ParseError",
     "PassError",
@@ -83,9 +89,12 @@ __all__ = [
     "VerifyError",
     "bias_add",
     "bias_add_candidate",
+    "coarse_quant",
     "did_you_mean",
     "difference",
+    "erase_quant",
     "find_quant",
+    "is_coarse",
     "is_quant",
     "is_restored",
     "load_graph",
@@ -104,6 +113,7 @@ __all__ = [
     "tensor",
     "to_dot",
     "unquantized",
+    "value_precision",
     "verify",
     "walk_graphs",
     "walk_nodes",

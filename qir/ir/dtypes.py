@@ -57,6 +57,12 @@ class DType(enum.Enum):
         return _BITS[self]
 
     @property
+    def word(self) -> str:
+        """As configurations and reports call it: `int8`, `uint8`, `float16`; bool and str as they are."""
+        kind = self.value.rstrip("0123456789")
+        return _WORDS.get(kind, kind) + self.value[len(kind) :]
+
+    @property
     def numpy(self) -> np.dtype[Any] | None:
         """The numpy type, `object` for strings, or None for an opaque type."""
         return _NUMPY.get(self)
@@ -97,6 +103,7 @@ class DType(enum.Enum):
         return found
 
 
+_WORDS = {"i": "int", "u": "uint", "f": "float", "bf": "bfloat"}
 _NUMPY: dict[DType, np.dtype[Any]] = {
     DType.F32: np.dtype(np.float32),
     DType.F64: np.dtype(np.float64),

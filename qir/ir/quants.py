@@ -1,11 +1,18 @@
-"""Questions about the quants of a graph: which precision an operand has, and which layers are quantized."""
+"""Questions about the quants of a graph: which precision an operand has, and which layers are quantized.
+
+A quant of one input, `%q = qir.quant(%x)`, rounds a value. One of two, `%e = qir.quant(%x, %q)`, rounds what
+the first leaves of it and adds that: q(x) + q(x - q(x)), error compensation. Both are read as one operand, so
+whoever wants to know how an operand is stored asks `operand_precision`.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Use, Value
-from qir.ir.types import Quant, QuantSpec, spec_of
+from qir.ir.types import Quant, QuantParams, QuantSpec, spec_of
 
 QUANT_OP = "quant"
 QUANT_DOMAIN = "qir"
@@ -22,10 +29,12 @@ def is_quant(node: Node) -> bool:
 
 
 def quant_of(value: Value | None) -> Quant | None:
-    """The quantization of a value made by a quant node; None for every other value."""
-    if value is None or value.producer is None or not is_quant(value.producer):
-        return None
-    return value.tensor.quant
+    """The quantization of a value made by a quant node; None for every other value.
+
+    With error compensation that of the first quant, which covers the range of the value.
+    """
+    precision = value_precision(value)
+    return None if precision is None else precision.quant
 
 
 def is_restored(node: Node) -> bool:
@@ -44,19 +53,84 @@ def unquantized(value: Value) -> Value:
     return producer.inputs[0]
 
 
-def operand_precision(node: Node, i: int) -> Quant | None:
-    """How input `i` of a node is quantized; None when it is read in float (or absent)."""
-    return quant_of(node.input(i))
+@dataclass(frozen=True)
+class OperandPrecision:
+    """How an operand is stored: under `quant`, and what that leaves of it under `rest`, if any.
+
+    With a `rest` it is error compensation: two integer tensors, whose values are added.
+    """
+
+    quant: Quant
+    rest: Quant | None = None
+
+    @property
+    def qtype(self) -> DType:
+        """What it is stored in, the coarser of two."""
+        return spec_of(self.quant).qtype
+
+    @property
+    def single(self) -> Quant | None:
+        """The quantization of an operand that is stored once; None with error compensation."""
+        return self.quant if self.rest is None else None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every scale is known."""
+        return isinstance(self.quant, QuantParams) and not isinstance(self.rest, QuantSpec)
+
+    @property
+    def name(self) -> str:
+        """As users call it: `int8`, `uint8`, `int16`, `float16`, `ec`."""
+        return self.qtype.word if self.rest is None else "ec"
+
+
+def operand_precision(node: Node, i: int) -> OperandPrecision | None:
+    """How input `i` of a node is stored; None when it is read in float (or absent)."""
+    return value_precision(node.input(i))
+
+
+def value_precision(value: Value | None) -> OperandPrecision | None:
+    """How what reads `value` finds it stored: as a quant says that made it; None for every other value."""
+    producer = None if value is None else value.producer
+    if value is None or producer is None or not is_quant(producer) or value.tensor.quant is None:
+        return None
+    coarse = coarse_quant(producer)
+    first = None if coarse is None else coarse.output.tensor.quant
+    return (
+        OperandPrecision(value.tensor.quant) if first is None else OperandPrecision(first, value.tensor.quant)
+    )
+
+
+def coarse_quant(quant: Node) -> Node | None:
+    """The quant whose rest a quant of two inputs rounds; None for one that rounds a value itself."""
+    value = quant.input(1)
+    return None if value is None else value.producer
+
+
+def is_coarse(quant: Node) -> bool:
+    """True for the first of the two quants of error compensation: it belongs to those that read it."""
+    return any(is_quant(use.node) and use.index == 1 for use in quant.output.uses)
 
 
 def find_quant(value: Value, spec: QuantSpec) -> Value | None:
-    """The quantized form of `value` under `spec` (open or closed) in its own graph, if there is one."""
+    """The value rounded under `spec` alone (open or closed) in its own graph, if there is such a quant."""
     for node, _ in value.uses:
-        if is_quant(node) and node.graph is value.graph:
+        if is_quant(node) and node.graph is value.graph and node.input(1) is None and not is_coarse(node):
             quant = node.output.tensor.quant
             if quant is not None and spec_of(quant) == spec:
                 return node.output
     return None
+
+
+def erase_quant(value: Value) -> None:
+    """Erase the quant that makes `value` if nobody reads it, and the one whose rest it rounds."""
+    quant = value.producer
+    if quant is None or not is_quant(quant) or value.is_read:
+        return
+    coarse = quant.input(1)
+    value.graph.erase(quant)
+    if coarse is not None:
+        erase_quant(coarse)
 
 
 def bias_add_candidate(node: Node) -> Node | None:
@@ -89,18 +163,20 @@ def bias_add(node: Node) -> Node | None:
     """The Add whose input 1 is the int32 bias of a quantized MatMul, or None."""
     add = bias_add_candidate(node)
     quant = None if add is None else operand_precision(add, 1)
-    return add if quant is not None and spec_of(quant).qtype is DType.I32 else None
+    return add if quant is not None and quant.qtype is DType.I32 else None
 
 
 def quantized_layers(graph: Graph) -> tuple[Node, ...]:
-    """The layers that read a quantized activation as input 0, in running order (subgraphs stay float).
+    """The layers that read a quantized activation, or weight, in running order (subgraphs stay float).
 
     Ops that only read integers and compute in float are no layers, see `quantized_tensors`.
     """
     return tuple(
         node
         for node in graph.nodes
-        if node.op not in TENSOR_OPS and not is_quant(node) and _is_quantized_activation(node.input(0))
+        if node.op not in TENSOR_OPS
+        and not is_quant(node)
+        and (any(map(_is_quantized_activation, node.inputs)) or any(map(_is_quantized, node.inputs[1:])))
     )
 
 
@@ -115,8 +191,10 @@ def quantized_tensors(graph: Graph) -> tuple[Use, ...]:
     )
 
 
-def _is_quantized_activation(value: Value | None) -> bool:
+def _is_quantized(value: Value | None) -> bool:
     quant = quant_of(value)
-    if value is None or quant is None or unquantized(value).constant is not None:
-        return False
-    return spec_of(quant).qtype is not DType.I32
+    return quant is not None and spec_of(quant).qtype is not DType.I32
+
+
+def _is_quantized_activation(value: Value | None) -> bool:
+    return value is not None and _is_quantized(value) and unquantized(value).constant is None

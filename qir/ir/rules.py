@@ -75,13 +75,18 @@ def _show(kind: object) -> str:
 
 def quant_node_problems(node: Node) -> Iterator[str]:
     """What is wrong with a `qir.quant` node: its operands, its types, its quantization."""
-    if len(node.inputs) != 1 or len(node.outputs) != 1 or None in (*node.inputs, *node.outputs):
-        yield f"a quant has one input and one output, not {len(node.inputs)} and {len(node.outputs)}"
+    if len(node.inputs) not in (1, 2) or len(node.outputs) != 1 or None in (*node.inputs, *node.outputs):
+        yield (
+            "a quant has one input, or two for error compensation, and one output, "
+            f"not {len(node.inputs)} and {len(node.outputs)}"
+        )
         return
     if node.attributes:
         yield f"a quant has no attributes, but this one has {', '.join(sorted(node.attributes))}"
-    (source,), made = node.inputs, node.output
+    source, made = node.inputs[0], node.output
     assert source is not None
+    if len(node.inputs) == 2:
+        yield from _compensation_problems(node)
     if not isinstance(source.type, TensorType) or not isinstance(made.type, TensorType):
         yield "a quant reads and makes a tensor"
         return
@@ -95,6 +100,22 @@ def quant_node_problems(node: Node) -> Iterator[str]:
         yield "the type of the result of a quant says how it is quantized; this one does not"
     else:
         yield from quant_problems(quant, made.type.shape)
+
+
+def _compensation_problems(node: Node) -> Iterator[str]:
+    """What is wrong with a quant that rounds what another leaves of a value."""
+    source, coarse = node.inputs
+    assert source is not None
+    assert coarse is not None
+    first, quant = coarse.producer, node.output.type
+    if first is None or (first.op, first.domain) != (node.op, node.domain) or len(first.inputs) != 1:
+        yield f"input 1 of a quant is a quant of one input, whose rest it rounds; '{coarse.name}' is none"
+    elif first.inputs[0] is not source:
+        yield f"both quants of error compensation round one value, not '{source.name}' and another"
+    for made in (coarse.type, quant):
+        spec = None if not isinstance(made, TensorType) or made.quant is None else spec_of(made.quant)
+        if spec is not None and not spec.qtype.is_integer:
+            yield f"error compensation adds integers, not {spec.qtype.value}"
 
 
 def quant_problems(quant: Quant, shape: tuple[Dim, ...] | None) -> Iterator[str]:

@@ -13,7 +13,6 @@ from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import is_quant, is_restored, operand_precision, quantized_layers, quantized_tensors
-from qir.ir.types import spec_of
 from qir.ir.walk import walk_nodes
 from qir.passes.activation_scales import CONSTANT_INPUT
 from qir.passes.insert_quant import INT8_WEIGHT
@@ -41,7 +40,7 @@ class LayerReport:
     @property
     def is_quantized(self) -> bool:
         """True when the layer computes with integers."""
-        return self.precision.startswith("int")
+        return not self.precision.startswith("float")
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,10 @@ def _layers(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Lay
 
 
 def _precision(node: Node) -> str:
-    quants = [operand_precision(node, i) for i in (0, 1)]
-    bits = [spec_of(quant).qtype.bits for quant in quants if quant is not None]
-    return " x ".join(f"int{b}" for b in (bits if bits[1:] and bits[1] < 8 else bits[:1]))
+    """The precisions of the first two inputs; of the first alone where the second is int8, or the same."""
+    found = [operand_precision(node, i) for i in (0, 1) if node.input(i) is not None]
+    words = ["float32" if precision is None else precision.name for precision in found]
+    return words[0] if words[1:] in ([], ["int8"], words[:1]) else " x ".join(words)
 
 
 def _float_type(node: Node) -> str:

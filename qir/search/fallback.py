@@ -8,12 +8,12 @@ from typing import Literal, TypeAlias, get_args
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.search.configurations import Configuration
 from qir.search.loop import fine_search
-from qir.search.prepared import Prepared
+from qir.search.prepared import INTEGER_RUNGS, Prepared
 from qir.search.ranking import Ranking
 from qir.search.search import Search
 from qir.search.strategies.base import Flags, MetricEval, Strategy
 
-Rung: TypeAlias = Literal["int16", "float16", "float32"]
+Rung: TypeAlias = Literal["int16", "int16-ec", "float16", "float32"]
 
 
 def check_fallback(fallback: Sequence[str]) -> tuple[Rung, ...]:
@@ -54,13 +54,14 @@ def climb(
 def _on_rung(
     search: Search, strategy: Strategy, prepared: Prepared, ranking: Ranking, whole: MetricEval, rung: Rung
 ) -> Configuration | None:
-    wide = prepared.takes_int16() if rung == "int16" else frozenset()
-    if rung == "int16" and not wide:
+    is_integer = rung in INTEGER_RUNGS
+    wide = prepared.takes(rung) if rung == "int16" or rung == "int16-ec" else frozenset()
+    if is_integer and not wide:
         return None
 
     def configuration(flags: Flags) -> Configuration:
         back = [name for name, quantized in flags.items() if not quantized]
-        return {name: "float32" if rung == "int16" and name not in wide else rung for name in back}
+        return {name: "float32" if is_integer and name not in wide else rung for name in back}
 
     def evaluate(flags: Flags) -> MetricEval:
         return search.evaluate(prepared, configuration(flags), flags, strategy.evaluations_left)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from qir.ir.errors import ConfigError, ModelError
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.channels import channels_first
-from qir.runtime.scales import params_of_range
+from qir.runtime.scales import FLT_EPSILON, LEAST_FLOAT, params_of_range
 from qir.runtime.workers import cores
 
 F32 = npt.NDArray[np.float32]
@@ -47,8 +47,12 @@ def checked_rows(weights: npt.NDArray[Any], spec: QuantSpec) -> F32:
 
 
 def params_of_rows(rows: F32, spec: QuantSpec) -> QuantParams:
-    """Params by the range of each row (specification D.2): scale 1.0 where all weights are zero."""
-    return params_of_range(rows.min(axis=1), rows.max(axis=1), spec)
+    """Params by the range of each row (specification D.2): scale 1.0 where all weights are zero.
+
+    Weights of more than 8 bits have finer scales than the hardware for which D.2 was made.
+    """
+    least = FLT_EPSILON if spec.qtype.bits <= 8 else LEAST_FLOAT
+    return params_of_range(rows.min(axis=1), rows.max(axis=1), spec, least=least)
 
 
 def check_symmetric(method: str, spec: QuantSpec) -> None:

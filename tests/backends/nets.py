@@ -54,7 +54,7 @@ class Net:
     def quantized(self, bits: int = 8, **skip: tuple[str, ...]) -> Graph:
         """The graph with weights and biases closed, activations as `close_activations` does."""
         context = Context(rules=RULES)
-        InsertQuant(bits=16 if bits == 16 else 8, **skip).run(self.graph, context)
+        InsertQuant(precision="int16" if bits == 16 else "int8", **skip).run(self.graph, context)
         QuantizeWeights().run(self.graph, context)
         close_activations(self.graph)
         QuantizeBias().run(self.graph, context)

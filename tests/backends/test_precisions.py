@@ -190,7 +190,7 @@ def test_int4_of_a_transposed_convolution() -> None:
 
 
 def test_int16_inputs() -> None:
-    graph = finished(many_layers().graph, InsertQuant(bits=16))
+    graph = finished(many_layers().graph, InsertQuant(precision="int16"))
     layers = {layer.name: (layer.precision, layer.reason) for layer in report_layers(graph, {})}
     assert {name for name, (precision, _) in layers.items() if precision == "int16"} == {
         "stem", "left", "right", "up", "fc",
@@ -207,7 +207,7 @@ def test_int16_inputs() -> None:
     exact = run(many_layers().graph, samples())
     errors = {}
     for bits in (8, 16):
-        graph = finished(many_layers().graph, InsertQuant(bits=bits))
+        graph = finished(many_layers().graph, InsertQuant(precision="int16" if bits == 16 else "int8"))
         for layer in quantized_layers(graph):
             weight = None if layer.op == "AveragePool" else layer.inputs[1].producer
             if weight is not None:
@@ -217,8 +217,8 @@ def test_int16_inputs() -> None:
 
 
 def test_int16_and_int4_do_not_go_together() -> None:
-    with pytest.raises(ConfigError, match=r"bits=16 does not go with weight-bits=4"):
-        InsertQuant(bits=16, weight_bits=4)
+    with pytest.raises(ConfigError, match="precision=int16 does not go with weight-bits=4"):
+        InsertQuant(precision="int16", weight_bits=4)
 
 
 def test_pipelines_of_other_precisions() -> None:
@@ -245,7 +245,7 @@ def test_rounded_scales_are_an_option() -> None:
 
 @pytest.mark.parametrize("precision", ["int4", "int16"])
 def test_the_deploy_graph_computes_what_the_fake_quant_graph_predicts(precision: str) -> None:
-    insert = {"int4": InsertQuant(weight_bits=4), "int16": InsertQuant(bits=16)}[precision]
+    insert = {"int4": InsertQuant(weight_bits=4), "int16": InsertQuant(precision="int16")}[precision]
     graph, feeds = finished(many_layers().graph, insert), samples()
     expected = run(lower(graph, "ascend"), feeds)
     (found,) = DeploySession(deploy.lower(graph)).run(None, feeds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 
 import numpy as np
 import pytest
@@ -117,8 +116,8 @@ def test_pools_of_other_types() -> None:
         ("ConvTranspose", (3, 6, 2, 2), {}, None, "3 input channels"),
         ("ConvTranspose", (4, 3, 2, 2), {}, None, None),
         ("Gemm", (4, 3), {}, "no bias", None),
-        ("MatMul", (5, 4), {}, "never", "5 input channels"),
-        ("AveragePool", None, {"kernel_shape": (2, 2)}, "never", "never"),
+        ("MatMul", (5, 4), {}, "there is no INT16 form of MatMul", "5 input channels"),
+        ("AveragePool", None, {"kernel_shape": (2, 2)}, "there is no INT16 form of AveragePool", None),
     ],
 )
 def test_other_precisions(
@@ -129,10 +128,10 @@ def test_other_precisions(
     int4: str | None,
 ) -> None:
     node, rule = node_of(op, weight, **attributes), RULES.ops[op]
-    narrow = rule.refuse_weight_bits
-    refuse_int4 = None if narrow is None else partial(narrow, bits=4)
-    for refuse, reason in ((rule.refuse_int16, int16), (refuse_int4, int4)):
-        found = "never" if refuse is None else refuse(node)
+    for found, reason in (
+        (rule.refuse_precision(node, "activation", "int16"), int16),
+        (rule.refuse_precision(node, "weight", "int4"), int4),
+    ):
         assert found == reason if found is None or reason is None else reason in found
 
 
@@ -148,13 +147,13 @@ def test_other_precisions(
 )
 @pytest.mark.parametrize("bits", [6, 7])
 def test_six_and_seven_bits(op: str, weight: tuple[int, ...], reason: str | None, bits: int) -> None:
-    rule = RULES.ops[op]
-    assert rule.refuse_weight_bits is not None
-    found = rule.refuse_weight_bits(node_of(op, weight), bits)
+    def refused(width: int) -> str | None:
+        return RULES.ops[op].refuse_precision(node_of(op, weight), "weight", f"int{width}")
+
+    found = refused(bits)
     assert found is None if reason is None else (found or "").startswith(reason.format(bits))
-    assert rule.refuse_weight_bits(node_of(op, weight), 8) is None
-    five = rule.refuse_weight_bits(node_of(op, weight), 5)
-    assert five == "Ascend has no INT5 weights, only INT4, INT6, INT7 and INT8"
+    assert refused(8) is None
+    assert refused(5) == "Ascend has no int5 weights, only int4, int6, int7, int8, float16, float32"
 
 
 def test_tensors() -> None:

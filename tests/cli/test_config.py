@@ -159,7 +159,7 @@ def test_quant_config_quantizes_shows_and_saves_its_table(tmp_path: Path) -> Non
     assert call("config", NET / "float.onnx", "--quant-config", file, "-o", out).output == ""
     assert json.loads(out.read_text()) == saved
     passes = call("config", NET / "float.onnx", "--quant-config", file, "--as-pipeline").output
-    assert "insert-quant{bits=16 layers=conv1},insert-quant," in passes
+    assert "insert-quant{precision=int16 layers=conv1},insert-quant," in passes
     assert "calibrate{method=kl num-bin=1024}" in passes
 
 

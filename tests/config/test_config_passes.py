@@ -40,8 +40,11 @@ def test_nothing_asked_is_the_pipeline_itself() -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (QuantConfig(layers={"conv": WIDE}), "insert-quant{bits=16 layers=conv},insert-quant,@W,@C,@B"),
-        (QuantConfig(types={"Gemm": WIDE}), "insert-quant{bits=16 ops=Gemm},insert-quant,@W,@C,@B"),
+        (
+            QuantConfig(layers={"conv": WIDE}),
+            "insert-quant{precision=int16 layers=conv},insert-quant,@W,@C,@B",
+        ),
+        (QuantConfig(types={"Gemm": WIDE}), "insert-quant{precision=int16 ops=Gemm},insert-quant,@W,@C,@B"),
         (
             QuantConfig(types={"Linear": NARROW}),
             "insert-quant{weight-bits=4 ops=Gemm,MatMul},insert-quant,@W,@C,@B",
@@ -88,20 +91,20 @@ def test_settings_become_few_passes(config: QuantConfig, expected: str) -> None:
 def test_a_wider_level_falls_back_to_int8_where_a_layer_has_no_such_form() -> None:
     config = QuantConfig(default=WIDE)
     assert text(config) == (
-        "insert-quant{layers=pool,mm,volume},insert-quant{bits=16},quantize-weights,calibrate,quantize-bias"
+        "insert-quant{layers=pool,mm,volume},insert-quant{precision=int16},quantize-weights,calibrate,quantize-bias"
     )
 
 
 def test_options_of_the_pipeline_stay() -> None:
     found = text(QuantConfig(layers={"conv": WIDE}, skip_layers=("fc",)), "amct")
     assert found == (
-        "insert-quant{bits=16 layers=conv},insert-quant{skip=fc},quantize-weights,"
+        "insert-quant{precision=int16 layers=conv},insert-quant{skip=fc},quantize-weights,"
         "calibrate{weights=quantized},quantize-bias"
     )
-    several = "insert-quant{bits=16},insert-quant{skip=up},quantize-weights,calibrate,quantize-bias"
+    several = "insert-quant{precision=int16},insert-quant{skip=up},quantize-weights,calibrate,quantize-bias"
     assert text(QuantConfig(skip_layers=("fc",), layers={"mm": NARROW}), several) == (
-        "insert-quant{weight-bits=4 ops=MatMul},insert-quant{bits=16 skip=fc},insert-quant{skip=up,fc},"
-        "quantize-weights,calibrate,quantize-bias"
+        "insert-quant{weight-bits=4 ops=MatMul},insert-quant{precision=int16 skip=fc},"
+        "insert-quant{skip=up,fc},quantize-weights,calibrate,quantize-bias"
     )
 
 
@@ -148,12 +151,12 @@ def test_fusion() -> None:
             "layer 'volume': ",
         ),
         (
-            QuantConfig(default=LayerSettings(inputs=InputSettings("float16"))),
-            "layer 'conv': activation precision float16 is not available yet on target 'ascend', only int8",
+            QuantConfig(default=LayerSettings(inputs=InputSettings("ec"))),
+            "layer 'conv': activation precision ec is not available on target 'ascend', only int8, int16",
         ),
         (
             QuantConfig(layers={"fc": LayerSettings(weight=WeightSettings("int5"))}),
-            "layer 'fc': weight precision int5 is not available yet on target",
+            "layer 'fc': weight precision int5 is not available on target",
         ),
         (
             QuantConfig(layers={"fc": LayerSettings(weight=WeightSettings(method=Method("ada_quantize")))}),

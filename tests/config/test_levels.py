@@ -134,17 +134,20 @@ CALIBRATE = "insert-quant,quantize-weights,{},quantize-bias"
         (activation(asymmetric=True, per_channel=False), "insert-quant,…"),
         (
             {"model_config": {"all_node_type": "int16"}},
-            "insert-quant{layers=pool,mm,volume},insert-quant{bits=16},…",
+            "insert-quant{layers=pool,mm,volume},insert-quant{precision=int16},…",
         ),
-        (ops(Conv="int16", Relu="int16", GRU="int16"), "insert-quant{bits=16 layers=conv},insert-quant,…"),
+        (
+            ops(Conv="int16", Relu="int16", GRU="int16"),
+            "insert-quant{precision=int16 layers=conv},insert-quant,…",
+        ),
         (ops(Conv="float32"), "insert-quant{skip=conv,volume},…"),
         ({**ops(Conv="float32"), **nodes(conv={"qtype": "int8"})}, "insert-quant{skip=volume},…"),
-        (subgraph(["conv"], ["pool"]), "insert-quant{bits=16 layers=conv,up},insert-quant,…"),
+        (subgraph(["conv"], ["pool"]), "insert-quant{precision=int16 layers=conv,up},insert-quant,…"),
         (
             {**ops(Conv="float32"), **subgraph(["conv"], ["pool"]), **nodes(up={"qtype": "int8"})},
-            "insert-quant{bits=16 layers=conv},insert-quant{skip=volume},…",
+            "insert-quant{precision=int16 layers=conv},insert-quant{skip=volume},…",
         ),
-        (nodes(fc={"input0": "int16"}), "insert-quant{bits=16 ops=Gemm},insert-quant,…"),
+        (nodes(fc={"input0": "int16"}), "insert-quant{precision=int16 ops=Gemm},insert-quant,…"),
         (nodes(fc={"input1": "float32"}), "insert-quant{skip=fc},…"),
         (nodes(fc={"qtype": "float32", "input0": "int8", "input1": "int8"}), "insert-quant,…"),
     ],
@@ -163,19 +166,36 @@ def test_the_table_has_a_row_for_every_operand_of_a_layer() -> None:
     ]
 
 
-@pytest.mark.parametrize("qtype", ["int16", "float16", "dual-int16", "int16-ec"])
-def test_what_the_target_lacks_is_the_nearest_lower_with_a_reason(qtype: str) -> None:
+ASCEND_WEIGHTS = "int4, int6, int7, int8, float16, float32"
+
+
+@pytest.mark.parametrize(
+    ("qtype", "reason"),
+    [
+        ("int16", "int16 is for the first input of a layer; int16-ec and dual-int16 raise the others, too"),
+        (
+            "dual-int16",
+            f"an INT16 weight was asked for, but Ascend has no int16 weights, only {ASCEND_WEIGHTS}",
+        ),
+        ("int16-ec", f"an ec weight was asked for, but Ascend has no ec weights, only {ASCEND_WEIGHTS}"),
+    ],
+)
+def test_what_the_target_lacks_is_the_nearest_lower_with_a_reason(qtype: str, reason: str) -> None:
     found = table({"model_config": {"all_node_type": qtype}})
-    requested, granted, reason = found["up", "input0"]
-    assert (requested, granted) == (qtype, "int16")
-    assert bool(reason) == (qtype in ("float16", "dual-int16"))
-    assert found["up", "input1"] == (
-        qtype, "int8", f"target 'ascend' has no {qtype} weights, only int4, int6, int7, int8",
+    assert found["up", "input0"] == (qtype, "int16", "")
+    assert found["up", "input1"] == (qtype, "int8", reason)
+    assert found["mm", "input0"][1:] == (
+        "int8", "an INT16 input was asked for, but there is no INT16 form of MatMul",
     )  # fmt: skip
-    assert found["mm", "input0"][1] == "int8"
-    assert found["mm", "input0"][2].endswith(
-        "an INT16 input was asked for, but there is no INT16 form of MatMul"
-    )
+
+
+def test_float16_is_granted_to_whole_layers() -> None:
+    found = table({"model_config": {"all_node_type": "float16"}})
+    assert set(found.values()) == {("float16", "float16", "")}
+    found = table(nodes(fc={"input0": "float16"}))
+    assert found["fc", "input0"] == ("float16", "float16", "")
+    assert found["fc", "input1"][:2] == ("int8", "float16")
+    assert "another operand is to be float16" in found["fc", "input1"][2]
 
 
 def test_single_operands_and_named_nodes() -> None:
@@ -193,7 +213,10 @@ def test_single_operands_and_named_nodes() -> None:
     assert found["fc", "input1"] == ("int8", "int8", "")
     assert found["fc", "input2"][:2] == ("int16", "int32")
     assert "adds the bias as int32" in found["fc", "input2"][2]
-    assert found["conv", "input0"] == ("ec", "int8", "target 'ascend' has no ec inputs, only int8 and int16")
+    assert found["conv", "input0"] == (
+        "ec", "int8",
+        "an ec input was asked for, but Ascend has no ec inputs, only int8, int16, float16, float32",
+    )  # fmt: skip
     assert found["up", "input1"] == ("float32", "float32", "")
     assert found["up", "input0"][:2] == ("int8", "float32")
     assert "another operand is to stay in float" in found["up", "input0"][2]
@@ -335,7 +358,8 @@ def test_subgraphs_that_contradict_each_other() -> None:
     ):
         passes(both)
     assert (
-        passes({**both, **nodes(up={"qtype": "int8"})}) == "insert-quant{bits=16 layers=conv},insert-quant,…"
+        passes({**both, **nodes(up={"qtype": "int8"})})
+        == "insert-quant{precision=int16 layers=conv},insert-quant,…"
     )
     with pytest.raises(ConfigError, match=r"subgraph_config.b.qtype"):
         passes({**both, **nodes(up={"input0": "int8"})})

@@ -75,8 +75,9 @@ def test_skipping_wins_over_everything() -> None:
 def test_the_table_says_what_was_not_granted_and_why() -> None:
     config = QuantConfig(LayerSettings(inputs=InputSettings("int16"), weight=WeightSettings("int6")))
     table = grants(config, layers())
-    assert (table["conv"].form.bits, table["conv"].form.weight_bits, table["conv"].reasons) == (16, 6, ())
-    assert (table["mm"].form.bits, table["mm"].form.weight_bits) == (8, 8)
+    form = table["conv"].form
+    assert (form.precision, form.weight_bits, table["conv"].reasons) == ("int16", 6, ())
+    assert (table["mm"].form.precision, table["mm"].form.weight_bits) == ("int8", 8)
     assert [reason.split(",")[0] for reason in table["mm"].reasons] == [
         "an INT16 input was asked for",
         "INT6 weights were asked for",

@@ -10,6 +10,7 @@ from qir.ir.graph import Graph
 from qir.ir.parser import parse_graph
 from qir.ir.printer import print_graph
 from qir.ir.quants import (
+    OperandPrecision,
     bias_add,
     bias_add_candidate,
     find_quant,
@@ -52,8 +53,9 @@ def test_operands() -> None:
     matmul = graph.node("m")
     assert is_quant(graph.node("x.q"))
     assert not is_quant(matmul)
-    assert operand_precision(matmul, 0) == graph.value("x.q").tensor.quant
-    assert operand_precision(matmul, 1) == QuantSpec(DType.I8)
+    assert operand_precision(matmul, 0) == OperandPrecision(graph.value("x.q").tensor.quant)
+    assert operand_precision(matmul, 1) == OperandPrecision(QuantSpec(DType.I8))
+    assert operand_precision(matmul, 1).name == "int8"
     assert operand_precision(matmul, 2) is None
     assert quant_of(graph.value("x")) is None
     assert quant_of(None) is None

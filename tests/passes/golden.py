@@ -6,7 +6,7 @@ must fail, `// ERROR:` lines, each a part of the message. The RUN line may be a 
 command, as in the files that `qir-opt --reproducer` writes.
 
 Constants too large for the text are in `NAME.qir.npz`, calibration data (if any) in `NAME.data.npz`. Rules
-are those of the target `ascend`.
+are those of the target `ascend`, or of that of a `// TARGET: name` line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qir.backends.targets import target_named
+from qir.backends.targets import Target, target_named
 from qir.ir.constant import Constant
 from qir.ir.errors import QirError
 from qir.ir.files import data_path, save_graph
@@ -35,7 +35,6 @@ FOLDER = Path(__file__).parent
 ERROR = "// ERROR: "
 _RUN = "// RUN:"
 _SPLIT = re.compile(r"^// -----\n", re.MULTILINE)
-_TARGET = target_named("ascend")
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,11 @@ class Case:
         return words[words.index("-p") + 1]
 
     @property
+    def target(self) -> Target:
+        match = re.search(r"^// TARGET: (.+)$", self.head, re.MULTILINE)
+        return target_named("ascend" if match is None else match[1])
+
+    @property
     def fails(self) -> bool:
         return self.expected.startswith(ERROR)
 
@@ -71,14 +75,14 @@ class Case:
 
     def context(self, graph: Graph) -> Context:
         data = self.path.with_suffix(".data.npz")
-        return Context(data=open_data(data, graph) if data.exists() else None, rules=_TARGET.rules)
+        return Context(data=open_data(data, graph) if data.exists() else None, rules=self.target.rules)
 
     def run(self) -> tuple[str, Graph | None]:
         """What comes out, as it stands after the split line, and the graph unless the pipeline fails."""
         graph = self.graph()
         context = self.context(graph)
         try:
-            passes = parse_pipeline(self.pipeline, named=_TARGET.pipelines)
+            passes = parse_pipeline(self.pipeline, named=self.target.pipelines)
             PassManager(passes, [VerifyEach()]).run(graph, context)
         except QirError as error:
             return "".join(f"{ERROR}{line}".rstrip() + "\n" for line in str(error).split("\n")), None

@@ -34,7 +34,8 @@ def _key(use: Use) -> str:
 
 
 def _of_layer(node: Node, unfused: bool) -> DraftRecord:
-    params = operand_precision(node, 1)
+    precision = operand_precision(node, 1)
+    params = None if precision is None else precision.single
     factors = tuple(json.loads(node.metadata.get(BALANCE_FACTOR, "[]")))
     if not isinstance(params, QuantParams):  # pooling has no weight
         return DraftRecord((1.0,), None, factors, unfused)

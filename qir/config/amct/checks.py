@@ -50,8 +50,7 @@ def check_layer(layer: Layer, wanted: AmctLayer) -> None:
 def check_activation(layer: Layer, wanted: Activation) -> None:
     """Bits and zero point of the input."""
     if wanted.num_bits == 16 and not layer.takes_int16:
-        refuse = layer.rule.refuse_int16
-        why = f"there is no such form of {layer.op}" if refuse is None else refuse(layer.node)
+        why = layer.rule.refuse_precision(layer.node, "activation", "int16")
         raise AmctValueError(f"current layer {layer.name} does not support int16 quant. The reason: {why}")
     if wanted.asymmetric and layer.symmetric_only:
         raise AmctValueError(f"current layer {layer.name} only support act symmetric quant.")

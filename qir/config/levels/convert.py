@@ -49,7 +49,7 @@ def _nodes(levels: Levels, model: Model) -> dict[str, LayerSettings]:
         found[name] = _whole(qtype).over(found.get(name, LayerSettings()))
     for name, level in levels.nodes.items():
         _check_node(name, level, model)
-        found[name] = _node(name, level, model).over(found.get(name, LayerSettings()))
+        found[name] = _node(level).over(found.get(name, LayerSettings()))
     return {name: found[name] for name in model.nodes if name in found}
 
 
@@ -57,13 +57,10 @@ def _whole(qtype: Precision) -> LayerSettings:
     return LayerSettings(inputs=InputSettings(qtype), weight=WeightSettings(qtype))
 
 
-def _node(name: str, level: NodeLevel, model: Model) -> LayerSettings:
-    layer = model.layers.get(name)
-    weight = None if layer is None else layer.weight_index
-    operands = {i: InputSettings(p) for i, p in level.inputs.items() if i != weight}
-    of_weight = level.qtype if weight is None else level.inputs.get(weight, level.qtype)
+def _node(level: NodeLevel) -> LayerSettings:
+    operands = {i: InputSettings(p) for i, p in level.inputs.items()}
     return LayerSettings(
-        inputs=InputSettings(level.qtype), weight=WeightSettings(of_weight), operands=operands
+        inputs=InputSettings(level.qtype), weight=WeightSettings(level.qtype), operands=operands
     )
 
 

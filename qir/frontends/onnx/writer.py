@@ -122,15 +122,22 @@ class _Writer:
                 "or save it as .qir"
             )
         if self._quants == "identity" or any(v is node.output for v in returned):
-            self._fill(node, "Identity", "", proto.node.add())
+            self._fill(node, "Identity", "", proto.node.add(), node.inputs[:1])
         else:
             self._names[node.output] = self._name(node.inputs[0])
 
-    def _fill(self, node: Node, op: str, domain: str, proto: onnx.NodeProto) -> None:
+    def _fill(
+        self,
+        node: Node,
+        op: str,
+        domain: str,
+        proto: onnx.NodeProto,
+        inputs: Sequence[Value | None] | None = None,
+    ) -> None:
         proto.op_type, proto.name = op, node.name
         if domain:
             proto.domain = domain
-        proto.input.extend(self._name(v) for v in node.inputs)
+        proto.input.extend(self._name(v) for v in (node.inputs if inputs is None else inputs))
         proto.output.extend(self._name(v) for v in node.outputs)
         sparse = sparse_attributes(node)
         for key in sorted(node.attributes):

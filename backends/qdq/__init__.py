@@ -1,0 +1,1 @@
+"""The target `qdq`: fake-quant graphs in the portable form of ONNX, for any runtime."""
