@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from amct_models import DATA, TARGET
+from amct_models import DATA, TARGET, layers
 
 import qir
 from qir.config.float_reasons import float_reasons
+from qir.config.levels.convert import levels_config
 from qir.config.levels.reader import levels_of
 from qir.config.method_text import method_text
 from qir.config.open import as_levels
@@ -58,6 +59,12 @@ UNKNOWN: list[tuple[str, dict[str, object]]] = [
 def test_an_unknown_key_is_refused_wherever_it_stands(place: str, entries: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=rf"^{place} is an invalid parameter"):
         levels_of(entries)
+
+
+def test_a_subgraph_may_have_parts_that_do_not_meet() -> None:
+    inside = {"inputs": ["up", "volume"], "outputs": ["fc", "volume"], "qtype": "float32"}
+    config = levels_config(levels_of({"subgraph_config": {"parts": inside}}), layers())
+    assert list(config.layers) == ["up", "pool", "max", "flatten", "fc", "volume"]
 
 
 def test_resolved_tables_do_not_overwrite_what_was_read(tmp_path: Path) -> None:
