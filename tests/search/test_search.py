@@ -36,7 +36,9 @@ def search(folder: Path, evaluator: object, **options: object) -> SearchResult:
 
 def models(folder: Path) -> list[str]:
     return sorted(
-        path.name for path in folder.iterdir() if path.name.startswith("c_") and "jour" not in path.name
+        path.name
+        for path in folder.iterdir()
+        if path.name.startswith("c_") and path.name not in ("c_journal.jsonl", "c_report.json")
     )
 
 
