@@ -29,9 +29,9 @@ from qir.runtime.twins import Twin, without_quants
 from qir.runtime.units import Array, Unit
 from qir.runtime.workers import cores, ordered_map
 
-SEGMENTS = 12
+SEGMENTS = 24
 """Into so many parts a model is cut: in the one where a group begins, all nodes are computed."""
-_STRETCH = 3
+_STRETCH = 4
 """After so many segments a session begins that runs all the rest."""
 
 

@@ -120,7 +120,7 @@ def debug(
     distribution  histograms of what a node reads and gives, and of its weights
     channels      box plots of the same, channel by channel
     partial       which nodes to raise: the model with the worst of them in float
-    all           all of it, with pictures of the 5 worst nodes
+    all           all of it, with pictures of the 5 worst nodes, and a page: report.html
 
     MODEL is a float model, which is calibrated first, or a `.qir` file that is quantized already; for a Caffe
     net give its `.prototxt` and its `.caffemodel`.

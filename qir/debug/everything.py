@@ -23,6 +23,7 @@ from qir.debug.sensitivity import sensitivity_table
 from qir.debug.tables import FORMAT, NODE_TYPES, SensitivityTable
 from qir.ir.atomic import written_aside
 from qir.ir.errors import QirError
+from qir.report.page import write_page
 from qir.report.plain import Json, json_text
 from qir.runtime.data import DataSource
 from qir.runtime.metrics import Metric
@@ -42,11 +43,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Everything:
-    """What `runall` left: the folder, and a step for each table; `tables` are those of the sensitivities."""
+    """What `runall` left: the folder, a step for each table, and the page that shows them all.
+
+    `tables` are those of the sensitivities.
+    """
 
     folder: Path
     steps: tuple[Step, ...]
     tables: tuple[SensitivityTable, ...]
+    page: Path
 
 
 def runall(
@@ -68,7 +73,8 @@ def runall(
     config: ConfigSource | None = None,
 ) -> Everything:
     """Everything into one folder: sensitivity of nodes, weights and activations, histograms and channels of
-    the 5 worst nodes, error along the graph, partial quantization, and debug.json, which lists them.
+    the 5 worst nodes, error along the graph, partial quantization; debug.json, which lists them, and
+    report.html, a page that shows them without a network.
 
     `metrics`, `output_node` and `interested_nodes` are those of `get_sensitivity_of_nodes`; `quantize_node`,
     `non_quantize_node`, `metric` and `average_mode` those of `plot_acc_error`; `axis` that of
@@ -114,7 +120,8 @@ def runall(
     ]
     steps = _run(jobs)
     _write_index(folder, opened, tables[0].samples, steps)
-    return Everything(folder, steps, tuple(tables))
+    page = write_page(None, folder / "report.html", folder)
+    return Everything(folder, steps, tuple(tables), page)
 
 
 def _worst(table: SensitivityTable) -> list[str]:

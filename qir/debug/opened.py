@@ -21,6 +21,7 @@ from qir.quantization import Quantized, quantize
 from qir.runtime.chain import needed
 from qir.runtime.data import CalibrationData, DataSource, open_data
 from qir.runtime.progress import SILENT, Progress
+from qir.runtime.rounder import closed_precision
 from qir.runtime.session import Session
 from qir.runtime.statistics_file import Statistics
 from qir.runtime.switches import Switchable, switchables
@@ -116,6 +117,7 @@ def open_model(
     data = open_data(calibrated_data, source)
     if switchables(source):
         _check_unchanged(changed)
+        _check_closed(source)
         graph = source
     else:
         graph = quantize(
@@ -129,6 +131,16 @@ def _graph_of(model: ModelSource | Graph | Quantized) -> Graph:
     if isinstance(model, Quantized):
         return model.graph
     return model if isinstance(model, Graph) else load(model)
+
+
+def _check_closed(graph: Graph) -> None:
+    """PassError for a quant without a scale."""
+    for item in switchables(graph).values():
+        for name, index in item.readings():
+            node = graph.node(name)
+            value = node.input(index)
+            assert value is not None
+            closed_precision(value, node)
 
 
 def _check_unchanged(changed: bool) -> None:

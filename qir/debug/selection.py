@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -76,7 +76,14 @@ _PLURAL = {"node": "nodes", "weight": "weights", "activation": "activations"}
 def groups_of(nodes: Nodes, what: str) -> list[list[str]]:
     """Lists of names; ConfigError for empty ones and for what is no name."""
     given = [nodes] if isinstance(nodes, str) else list(nodes)
-    groups = [list(item) if isinstance(item, (list, tuple)) else [item] for item in given]
+    groups: list[list[str]] = []
+    for item in given:
+        if isinstance(item, str):
+            groups.append([item])
+        elif isinstance(item, Iterable):
+            groups.append(list(item))
+        else:
+            raise ConfigError(f"{what}: names of nodes are expected, not {item!r}")
     if not groups or not all(groups):
         raise ConfigError(f"{what}: the list is empty; name at least one node")
     for name in (name for group in groups for name in group):

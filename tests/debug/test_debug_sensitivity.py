@@ -14,16 +14,19 @@ import pytest
 from rounded_net import closed_net, each_sample, net, samples, values_of
 
 import qir
+from qir.backends.targets import target_named
 from qir.debug import get_sensitivity_of_nodes, open_model
 from qir.debug.opened import Opened
 from qir.debug.selection import threshold_of
 from qir.debug.sensitivity import sensitivity_table
 from qir.debug.tables import NODE_TYPES
-from qir.ir.errors import CalibrationError, ConfigError
+from qir.ir.errors import CalibrationError, ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.parser import parse_graph
 from qir.ir.quants import quant_of
 from qir.ir.types import QuantParams
+from qir.passes.context import Context
+from qir.passes.manager import PassManager
 from qir.runtime.metrics import metric_named
 from qir.runtime.switches import Choice, Reading, switchables
 
@@ -208,7 +211,13 @@ def test_bad_models_and_data(closed: Graph, tmp_path: Path) -> None:
         get_sensitivity_of_nodes(closed, "mse", None)
     with pytest.raises(ConfigError, match="quantized already"):
         open_model(closed, samples(), method="kl")
-    with pytest.raises(CalibrationError, match="no input"):
+    drawn = net()
+    PassManager("infer-types,insert-quant,quantize-weights").run(
+        drawn, Context(rules=target_named("ascend").rules)
+    )
+    with pytest.raises(PassError, match="has no scale yet; run calibrate first"):
+        get_sensitivity_of_nodes(drawn, "mse", samples())
+    with pytest.raises(CalibrationError, match="'z' is not an input"):
         get_sensitivity_of_nodes(closed, "mse", {"z": samples()["x"]})
     with pytest.raises(CalibrationError, match="no samples"):
         get_sensitivity_of_nodes(closed, "mse", [])
