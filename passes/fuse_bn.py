@@ -10,8 +10,9 @@ in front, a BatchNormalization takes the arithmetic behind it the same way, and 
 arithmetic that amount to a batch normalization become one.
 
 The fused layer keeps its name, and its result takes the name of the last node's result. Nothing is fused when
-somebody else reads a value that would vanish; a constant that somebody else reads is copied first. The bias
-of a MatMul is an Add of a vector [N] as its second operand; other spellings of it are brought into this one.
+somebody else reads a value that would vanish, or where the graph's maker has noted that a BatchNormalization
+is to be kept; a constant that somebody else reads is copied first. The bias of a MatMul is an Add of a vector
+[N] as its second operand; other spellings of it are brought into this one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from qir.passes.batch_norm.chains import chain_from, make_normalization
 from qir.passes.batch_norm.layers import Layer, absorb, layer_of
 from qir.passes.batch_norm.transforms import ELEMENTWISE, transform_of
 from qir.passes.context import Context, RewriteLog
+from qir.passes.rules import KEEP_APART
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _NORMALIZATION = "BatchNormalization"
@@ -93,7 +95,9 @@ class _Fusion:
 
     def visit(self, node: Node) -> None:
         """Let a layer absorb what follows it. What is absorbed itself has vanished before its turn comes."""
-        if node.name in self._skip:
+        if KEEP_APART in node.metadata:
+            self._refuse(node, node.metadata[KEEP_APART])
+        elif node.name in self._skip:
             self._leave_followers(node)
         elif node.op in _LAYERS and node.op in self._ops:
             self._absorb_followers(node)
@@ -126,6 +130,8 @@ class _Fusion:
             layer.note_fused()
 
     def _absorb(self, layer: Layer, follower: Node, value: Value) -> bool:
+        if KEEP_APART in follower.metadata:
+            return False
         if self._is_plain_bias(layer, follower, value):
             layer.bias_add = follower
             return True

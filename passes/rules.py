@@ -12,6 +12,8 @@ from qir.ir.types import QuantSpec
 
 KEEP_FLOAT = "qir.keep_float"
 """Metadata key of a node that no target may quantize: the reason, from whoever has made the graph."""
+KEEP_APART = "qir.keep_apart"
+"""Metadata key of a BatchNormalization that must not be fused: the reason, from the graph's maker."""
 Role = Literal["activation", "weight", "bias"]
 Refusal = Callable[[Node], str | None]
 """Why a node cannot have something (a sentence), or None when it can."""

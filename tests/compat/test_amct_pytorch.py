@@ -88,6 +88,43 @@ def test_a_skipped_layer_is_fused_all_the_same() -> None:
     assert set(parse_record(Path("record.txt").read_text())) == {"tail.0", "tail.2"}
 
 
+def filled(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    nn.init.uniform_(norm.running_mean)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    return norm
+
+
+class Normalized(nn.Module):
+    """Normalizations that cannot be taken out of a module, and one that can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.twice = (nn.Conv2d(4, 4, 3, padding=1, bias=False) for _ in range(4))
+        self.shared, self.own, self.other, self.last = (filled(nn.BatchNorm2d(4)) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.shared(self.a(x)).relu() + self.shared(self.b(x)).relu()
+        x = self.own(self.twice(x)).relu() + self.other(self.twice(x)).relu()
+        x = F.batch_norm(self.c(x), self.last.running_mean, self.last.running_var)
+        return self.last(F.conv2d(x, self.b.weight))
+
+
+def test_normalizations_that_modules_cannot_do_without_stay(caplog: pytest.LogCaptureFixture) -> None:
+    model, x = Normalized().eval(), torch.randn(2, 4, 6, 6)
+    fake = flow(model, x)
+    assert layers() == ["a", "b", "c"]
+    assert not any(isinstance(module, nn.Identity) for module in fake.modules())
+    calibration = amct.quantize_model("config.json", "modified.onnx", "record.txt", model, (x,), ["x"])
+    (modified,) = ort.InferenceSession("modified.onnx").run(None, {"x": x.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(calibration(x).numpy(), modified, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_of_a_transformer_are_calibrated() -> None:
+    flow(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval(), torch.randn(2, 5, 8))
+    assert layers() == ["linear1", "linear2"]
+
+
 def test_a_model_of_other_batches_in_one_dimension() -> None:
     net = nn.Sequential(nn.Conv1d(3, 4, 3), nn.ConvTranspose1d(4, 5, 2), nn.Tanh(), nn.Linear(7, 3)).eval()
     flow(net, torch.randn(2, 3, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import subprocess
 import sys
@@ -36,8 +37,14 @@ def output(graph: Graph, **feeds: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def only_dynamo(monkeypatch: pytest.MonkeyPatch) -> None:
+def dynamo() -> None:
     pytest.importorskip("onnxscript", reason="the dynamo exporter needs onnxscript")
+    if "dynamo" not in inspect.signature(torch.onnx.export).parameters:
+        pytest.skip("this torch has no dynamo exporter")
+
+
+@pytest.fixture
+def only_dynamo(dynamo: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def fails(*args: object) -> None:
         raise RuntimeError("not traceable")
@@ -112,6 +119,37 @@ def test_arguments_come_by_name_too() -> None:
     assert output(graph, a=a.numpy(), b=b.numpy()).tolist() == [1, 1, 1]
     graph = qir.load(Two().eval(), (a, b), ["a", "b"])
     assert output(graph, a=a.numpy(), b=b.numpy()).tolist() == [1, 1, 1]
+
+
+def test_defaults_of_arguments_that_are_not_given_are_no_inputs() -> None:
+    class Scaled(nn.Module):
+        def forward(
+            self, x: torch.Tensor, scale: float = 2.0, shift: torch.Tensor | None = None, sign: int = -1
+        ) -> torch.Tensor:
+            return sign * (x * scale + (0 if shift is None else shift))
+
+    model, x = Scaled().eval(), torch.ones(3)
+    graph = qir.load(model, x, ["x"])
+    assert output(graph, x=x.numpy()).tolist() == [-2, -2, -2]
+    graph = qir.load(model, {"x": x, "shift": x}, ["x", "shift"])
+    assert output(graph, x=x.numpy(), shift=x.numpy()).tolist() == [-3, -3, -3]
+    assert "forward" not in vars(model)
+
+
+def test_attention_of_torch_is_traced() -> None:
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1).eval()
+    x = torch.randn(2, 5, 8)
+    graph = qir.load(model, x, ["x"])
+    assert graph.metadata[EXPORTER] == "TorchScript"
+    assert {"layers.0.linear1", "layers.0.linear2"} <= set(layers(graph))
+    np.testing.assert_allclose(output(graph, x=x.numpy()), model(x).detach().numpy(), atol=1e-5)
+    assert not hasattr(torch.backends, "mha") or torch.backends.mha.get_fastpath_enabled()
+
+
+def test_exporters_print_nothing_when_one_fails(dynamo: None, capfd: pytest.CaptureFixture[str]) -> None:
+    graph = qir.load(nn.Bilinear(3, 3, 2).eval(), (torch.randn(2, 3), torch.randn(2, 3)))
+    assert graph.metadata[EXPORTER] == "dynamo"
+    assert capfd.readouterr() == ("", "")
 
 
 def test_equal_weights_do_not_mix_modules_up() -> None:

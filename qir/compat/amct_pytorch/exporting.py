@@ -21,10 +21,11 @@ from qir.frontends.torch import (
 )
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.passes.rules import KEEP_FLOAT
+from qir.passes.rules import KEEP_APART, KEEP_FLOAT
 
 _LAYER_OPS = frozenset(op for kind in LAYER_KINDS.values() for op in kind.ops)
 _RECURRENT = ("LSTM", "GRU")
+_NORM = "BatchNormalization"
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +56,9 @@ def exported(
         reason = _reason(node, modules, shared) if node.op in _LAYER_OPS else None
         if reason is not None:
             node.metadata[KEEP_FLOAT] = reason
+        apart = _why_apart(node) if node.op == _NORM else None
+        if apart is not None:
+            node.metadata[KEEP_APART] = apart
     return graph
 
 
@@ -70,6 +74,20 @@ def _float_layers(graph: Graph) -> Iterator[tuple[str, str]]:
             yield node.name, node.metadata[KEEP_FLOAT]
         elif node.op in _RECURRENT:
             yield node.name, f"{node.op} has no integer form in the deploy model"
+
+
+def _why_apart(node: Node) -> str | None:
+    """Why a BatchNormalization must stay: modules could not do without it what the fused graph does."""
+    source = node.input(0)
+    for item in (node, None if source is None else source.producer):
+        if item is None or item.op not in (_NORM, *_LAYER_OPS):
+            continue
+        path, times = item.metadata.get(MODULE), item.metadata.get(RUNS)
+        if path is None:
+            return f"no module computes '{item.name}'"
+        if times is not None:
+            return f"module '{path}' runs {times} times"
+    return None
 
 
 def _reason(node: Node, modules: Mapping[str, nn.Module], shared: set[str]) -> str | None:

@@ -68,20 +68,13 @@ def _copied(model: nn.Module, original: Graph, graph: Graph) -> tuple[nn.Module,
     Layers that run several times stay as they are: so does what the graph says of them.
     """
     made = copy.deepcopy(model)
+    for child in made.modules():
+        if isinstance(child, nn.TransformerEncoderLayer):
+            child.activation_relu_or_gelu = 0  # no fused forward, which would not call the layers in it
     kept = {node.name for node in graph.nodes}
-    gone: dict[str, int] = {}
     for node in original.nodes:
         if node.op == _NORM and node.name not in kept:
-            path = node.metadata.get(MODULE)
-            if path is None or RUNS in node.metadata:
-                raise CompatRuntimeError(
-                    f"BatchNormalization '{path or node.name}' was fused, but "
-                    f"{'no module computes it' if path is None else 'its module runs several times'}; name "
-                    "the layer in front of it in skip_fusion_layers"
-                )
-            gone[path] = 1
-    for path in gone:
-        _put(made, path, nn.Identity())
+            _put(made, node.metadata[MODULE], nn.Identity())
     names = {node.name: node.metadata[MODULE] for node in original.nodes if _is_layer(node, made)}
     layers = {node.name: node for node in graph.nodes if node.name in names}
     return made, {names[name]: node for name, node in layers.items()}

@@ -17,7 +17,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from qir.frontends.torch.kinds import kind_of
 from qir.frontends.torch.marks import DOMAIN, marked
+from qir.frontends.torch.surroundings import as_called, plain_attention, quiet
 from qir.ir.errors import ModelError
 
 DynamicAxes = Mapping[str, "Mapping[int, str] | Sequence[int]"]
@@ -49,7 +51,7 @@ def export(module: nn.Module, call: Call, path: Path) -> str:
     said: list[str] = []
     for name, attempt in (("TorchScript", _traced), ("dynamo", _exported)):
         try:
-            with warnings.catch_warnings(record=True) as caught, torch.no_grad():
+            with warnings.catch_warnings(record=True) as caught, torch.no_grad(), quiet(module):
                 warnings.simplefilter("always")
                 attempt(module, call, path)
         except Exception as error:  # exporters raise whatever the model's own code raises
@@ -78,10 +80,14 @@ def _check_runs(module: nn.Module, call: Call) -> None:
 
 
 def _traced(module: nn.Module, call: Call, path: Path) -> None:
-    args = (*call.args, dict(call.kwargs)) if call.kwargs or _ends_in_dict(call.args) else call.args
+    names = _in_order(call.kwargs, module)
+    args = (*call.args, *(call.kwargs[name] for name in names))
+    if isinstance(args[-1], dict):
+        args = (*args, {})  # it would be taken for arguments by name
+    layers = any(kind_of(child) for child in module.modules())
     for opset in _OPSETS:
         try:
-            with marked(module):
+            with marked(module), plain_attention(), as_called(module, len(call.args), names):
                 _call_export(
                     module,
                     args,
@@ -92,7 +98,7 @@ def _traced(module: nn.Module, call: Call, path: Path) -> None:
                         "dynamo": False,
                         "training": torch.onnx.TrainingMode.PRESERVE,
                         "do_constant_folding": False,
-                        "custom_opsets": {DOMAIN: 1},
+                        "custom_opsets": {DOMAIN: 1} if layers else {},
                     },
                 )
         except torch.onnx.errors.UnsupportedOperatorError:
@@ -100,6 +106,14 @@ def _traced(module: nn.Module, call: Call, path: Path) -> None:
                 raise
             continue
         return
+
+
+def _in_order(names: Mapping[str, object], module: nn.Module) -> list[str]:
+    """Names of arguments in the order in which the module's forward states them."""
+    if not names:
+        return []
+    stated = list(inspect.signature(module.forward).parameters)
+    return sorted(names, key=lambda name: stated.index(name) if name in stated else len(stated))
 
 
 def _exported(module: nn.Module, call: Call, path: Path) -> None:
@@ -121,11 +135,6 @@ def _call_export(
     }
     chosen = {key: value for key, value in {**named, **options}.items() if key in known}
     torch.onnx.export(module, args, path, **chosen)
-
-
-def _ends_in_dict(args: tuple[object, ...]) -> bool:
-    """Such a dict would be taken for keyword arguments unless an empty one follows."""
-    return bool(args) and isinstance(args[-1], dict)
 
 
 def _shortened(error: Exception) -> str:

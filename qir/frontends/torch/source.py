@@ -59,7 +59,7 @@ def arguments(example: Example) -> tuple[tuple[object, ...], dict[str, object]]:
     """Arguments by position and by name of an example; ModelError when it is none."""
     if isinstance(example, torch.Tensor):
         return (example,), {}
-    if isinstance(example, Mapping):
+    if isinstance(example, Mapping) and example:
         return (), dict(example)
     if isinstance(example, Sequence) and not isinstance(example, str) and len(example):
         return tuple(example), {}
