@@ -15,11 +15,11 @@ from qir.runtime.statistics_file import Statistics
 from qir.search.asked import accuracy_rule, search_limits
 from qir.search.ending import PROOF_SAMPLES
 from qir.search.evaluators import EvaluatorSource, open_evaluator
-from qir.search.fallback import check_fallback
 from qir.search.final_config import start_config
 from qir.search.inputs import ModelArgument, open_inputs
 from qir.search.job import SearchJob, run_search
 from qir.search.opened import SearchOutputs
+from qir.search.rungs import check_rungs
 from qir.search.search import silent
 from qir.search.sensitivity import SensitivitySource, ranking_by, sensitivity_digest
 from qir.search.steps import Listener, SearchResult
@@ -78,7 +78,7 @@ def auto_quantize(
     Raises a QirError that says what to do; the journal and the best model so far are then in place.
     """
     judge = open_evaluator(evaluator, accuracy_rule(max_drop, at_least, higher_is_better, relative))
-    ladder, limits = check_fallback(fallback), search_limits(max_evaluations, max_time)
+    ladder, limits = check_rungs(fallback, "fallback"), search_limits(max_evaluations, max_time)
     proposer, rank = strategy_named(strategy), ranking_by(sensitivity, sensitivity_mode)
     check_form(form)
     check_prefix(output)

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
 
-from qir.ir.errors import ConfigError, did_you_mean
 from qir.search.configurations import Configuration
 from qir.search.loop import fine_search
 from qir.search.prepared import INTEGER_RUNGS, Prepared
 from qir.search.ranking import Ranking
+from qir.search.rungs import Rung
 from qir.search.search import Search
 from qir.search.strategies.base import Flags, MetricEval, Strategy
-
-Rung: TypeAlias = Literal["int16", "int16-ec", "float16", "float32"]
-
-
-def check_fallback(fallback: Sequence[str]) -> tuple[Rung, ...]:
-    """The rungs of a ladder; ConfigError for an unknown one or a wrong order."""
-    known: tuple[Rung, ...] = get_args(Rung)
-    found: list[Rung] = []
-    for name in fallback:
-        rung = next((rung for rung in known if rung == name), None)
-        if rung is None:
-            raise ConfigError(
-                f"there is no fallback '{name}'; known: {', '.join(known)}{did_you_mean(name, known)}"
-            )
-        found.append(rung)
-    if not found or [known.index(rung) for rung in found] != sorted({known.index(rung) for rung in found}):
-        raise ConfigError(f"a fallback ladder goes up in this order, each rung once: {', '.join(known)}")
-    return tuple(found)
 
 
 def climb(

@@ -16,7 +16,7 @@ from qir.search.amct_files import RANKING_FILE, print_ranking, write_text
 from qir.search.configurations import Configuration
 from qir.search.ending import Ending, finish
 from qir.search.evaluations import LimitReached, Limits
-from qir.search.fallback import Rung, climb
+from qir.search.fallback import climb
 from qir.search.final_config import write_final_config
 from qir.search.inputs import SearchInputs
 from qir.search.known_ranking import known_ranking
@@ -24,6 +24,7 @@ from qir.search.opened import SearchOutputs, opened_search
 from qir.search.prepared import Prepared, prepare
 from qir.search.ranking import Rank, Ranking
 from qir.search.report_file import write_search_report
+from qir.search.rungs import Rung
 from qir.search.search import Search
 from qir.search.steps import SearchResult
 from qir.search.strategies.base import Strategy

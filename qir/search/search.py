@@ -13,7 +13,7 @@ from qir.ir.graph import Graph
 from qir.search.amct_files import HISTORY_FILE, HistoryEntry, print_history, write_text
 from qir.search.configurations import Candidates, Configuration, lowered
 from qir.search.evaluations import MODEL_KEY, Evaluations
-from qir.search.evaluators.checked import check_original, judged
+from qir.search.evaluators.checked import check_original, judged, prepare
 from qir.search.published import Place
 from qir.search.steps import Listener, Step
 from qir.search.strategies.base import Flags, MetricEval
@@ -45,6 +45,7 @@ class Search:
 
     def check_original(self, model: Path) -> MetricEval:
         """Evaluate the original model; AccuracyRuleError unless it satisfies itself."""
+        prepare(self.evaluations.evaluator, str(model))
         found = self.evaluations.original(model)
         self._original = found.metric
         answer = check_original(self.evaluations.evaluator, found.metric)

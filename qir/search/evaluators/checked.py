@@ -19,6 +19,14 @@ ORIGINAL_FAILS = (
 )
 
 
+def prepare(evaluator: Evaluator, model_file: str) -> None:
+    """Tell the evaluator the original model; EvaluatorError when it raises."""
+    try:
+        evaluator.prepare(model_file)
+    except (Exception, SystemExit) as error:
+        raise EvaluatorError(f"prepare of the evaluator {_said(error)}") from error
+
+
 def measured(evaluator: Evaluator, model_file: str, what: str) -> object:
     """The metric of a model; EvaluatorError, naming `what`, when it raises, or gives None or NaN."""
     try:
