@@ -8,18 +8,18 @@ weights and has INT8 ones, the reason under `qir.int8_weight`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.ir.quants import bias_add_candidate, is_quant
+from qir.ir.quants import is_quant
 from qir.ir.walk import walk_nodes
 from qir.passes.base import Pass
 from qir.passes.context import Context
-from qir.passes.insertion.quant_nodes import read_precision
+from qir.passes.insertion.layers import quantize_layer
 from qir.passes.insertion.selection import (
     Selection,
     SkipList,
@@ -33,13 +33,12 @@ from qir.passes.insertion.specs import (
     Wish,
     check_operands,
     check_weight_bits,
-    has_floats,
     narrow_reason,
     parse_operands,
 )
 from qir.passes.insertion.tensors import quantize_tensor, wanted_tensors
 from qir.passes.left_float import FLOAT, note_bodies, note_float
-from qir.passes.rules import LayerPrecision, OperandRule, OpRule, TargetRules
+from qir.passes.rules import LayerPrecision, OpRule, TargetRules
 
 INT8_WEIGHT = "qir.int8_weight"
 """Metadata key of a layer whose weight was to have fewer bits and is INT8: the reason, a sentence."""
@@ -132,10 +131,7 @@ class InsertQuant(Pass):
             context.rewrites.refused(self.name, node.name, reason)
             return note_float(node, reason)
         narrow = self._narrow_weight(node, rule, context)
-        for reader, index, operand in _operands(node, rule):
-            quants = wish.quants(operand, node, rule, narrow=narrow) if _is_there(reader, index) else None
-            if quants is not None:
-                read_precision(graph, reader, index, quants, order)
+        quantize_layer(graph, node, rule, wish, order, narrow=narrow)
         node.metadata.pop(FLOAT, None)
         context.rewrites.applied(self.name, node.name)
         return True
@@ -155,22 +151,6 @@ class InsertQuant(Pass):
             node.metadata[INT8_WEIGHT] = reason
             context.rewrites.refused("insert-quant/weight-bits", node.name, reason)
         return reason is None
-
-
-def _operands(node: Node, rule: OpRule) -> Iterator[tuple[Node, int, OperandRule]]:
-    """Each operand rule with the node that reads it: a MatMul's bias is read by the Add behind it."""
-    for operand in rule.operands:
-        if node.op != "MatMul" or operand.role != "bias":
-            yield node, operand.index, operand
-            continue
-        add = bias_add_candidate(node)
-        if add is not None:
-            yield add, operand.index, operand
-
-
-def _is_there(reader: Node, index: int) -> bool:
-    value = reader.input(index)
-    return value is not None and has_floats(value)
 
 
 def _note(node: Node, rules: TargetRules) -> bool:

@@ -22,6 +22,7 @@ from qir.passes.merge_duplicates import MergeDuplicates
 from qir.passes.normalize_gemm import NormalizeGemm
 from qir.passes.quantize_bias import QuantizeBias
 from qir.passes.quantize_weights import QuantizeWeights
+from qir.passes.search_method import SearchMethod
 from qir.passes.sensitivity import Sensitivity
 
 _CLASSES: tuple[type[Pass], ...] = (
@@ -39,6 +40,7 @@ _CLASSES: tuple[type[Pass], ...] = (
     InsertQuant,
     QuantizeWeights,
     Calibrate,
+    SearchMethod,
     CorrectBias,
     QuantizeBias,
     Sensitivity,

@@ -50,6 +50,10 @@ class Metric(ABC):
     def compare(self, data: Array, other: Array) -> float:
         """How far `other` (the quantized output, in the shape of `data`) lies from `data` (the float one)."""
 
+    def is_better(self, score: float, other: float) -> bool:
+        """Whether a score is better than another."""
+        return score > other if self.low_is_worse else score < other
+
     def worst(self, scores: Sequence[float]) -> float:
         """The worst of some scores; that of equal outputs when there are none."""
         if not scores:

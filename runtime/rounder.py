@@ -55,10 +55,16 @@ class Rounder:
         if precision.rest is None:
             return first
         assert isinstance(precision.rest, QuantParams)
-        left = self._insert("Sub", [source, first], before, "", kind=source.tensor)
-        return self._insert(
-            "Add", [first, self._round(left, precision.rest, before)], before, "", kind=source.tensor
-        )
+        left = self.minus(source, first, before)
+        return self.plus(first, self._round(left, precision.rest, before), before)
+
+    def minus(self, left: Value, right: Value, before: Node | None) -> Value:
+        """What rounding leaves of a value."""
+        return self._insert("Sub", [left, right], before, "", kind=left.tensor)
+
+    def plus(self, left: Value, right: Value, before: Node | None) -> Value:
+        """The sum of the two parts of a value."""
+        return self._insert("Add", [left, right], before, "", kind=right.tensor)
 
     def _round(self, source: Value, params: QuantParams, before: Node | None) -> Value:
         if params.spec.qtype.is_float:
