@@ -185,6 +185,7 @@ def test_quantization_information(tmp_path: Path) -> None:
     for name, op in ops.items():
         (attribute,) = op["attr"]
         assert attribute["key"] == "_datadump_original_op_names"
+        assert attribute["value"]["list"]["val_type"] == 1  # a list of strings
         names[name] = attribute["value"]["list"]["s"]
     assert names["stem"] == ["stem", "bn", "scale"]
     assert names["fc"] == ["fc"]
@@ -192,7 +193,12 @@ def test_quantization_information(tmp_path: Path) -> None:
     assert ops["stem"]["input"] == ["stem.quant:0", "stem.w:0", "stem.b:0"]
     assert [op["id"] for op in ops.values()] == list(range(len(ops)))
     origin = {a["key"]: a["value"] for a in ops["stem.dequant"]["output_desc"][0]["attr"]}
-    assert origin["_datadump_origin_name"] == {"s": "scale"}
+    assert origin == {
+        "_datadump_origin_format": {"s": "NCHW"},
+        "_datadump_data_type": {"s": "DT_FLOAT"},
+        "_datadump_origin_output_index": {"i": 0},
+        "_datadump_origin_name": {"s": "scale"},
+    }
     mm = {a["key"]: a["value"] for a in ops["mm.dequant"]["output_desc"][0]["attr"]}
     assert mm["_datadump_origin_name"] == {"s": "bias"}
 
