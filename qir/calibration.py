@@ -20,6 +20,7 @@ from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.passes.measurement import Weights, take_statistics
 from qir.passes.pipeline import parse_pipeline
+from qir.passes.search_method import SearchMethod
 from qir.runtime.dask_shards import DaskShards
 from qir.runtime.data import DataSource, open_data
 from qir.runtime.process_shards import ProcessShards
@@ -70,10 +71,12 @@ def calibrate(
 def _before_calibrate(passes: Sequence[Pass], skip: str | Sequence[str]) -> tuple[list[Pass], Weights]:
     """The passes before the first `calibrate`, with the skip list, and the weights that it runs with."""
     names = (skip,) if isinstance(skip, str) else tuple(skip)
-    found = next((i for i, item in enumerate(passes) if isinstance(item, Calibrate)), None)
+    closing = (Calibrate, SearchMethod)
+    found = next((i for i, item in enumerate(passes) if isinstance(item, closing)), None)
     if found is None:
         raise ConfigError("the pipeline has no calibrate, so that there is nothing to take statistics for")
-    modes = {item.weights for item in passes if isinstance(item, Calibrate)}
+    modes: set[Weights] = {item.weights for item in passes if isinstance(item, Calibrate)}
+    modes |= {"float" for item in passes if isinstance(item, SearchMethod)}
     if len(modes) > 1:
         raise ConfigError(
             "the pipeline calibrates both with float and with quantized weights; statistics are of one kind"

@@ -22,6 +22,7 @@ from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
 from qir.ir.walk import walk_nodes
+from qir.method_scores import scores_path, write_scores
 from qir.models import ModelSource, load
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
@@ -31,6 +32,7 @@ from qir.passes.left_float import FLOAT
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline, print_pipeline
 from qir.passes.rules import TargetRules
+from qir.passes.searching.scores import method_scores
 from qir.report import Report, report_layers
 from qir.report.document import About
 from qir.report.similarity import LayerSimilarity
@@ -132,6 +134,9 @@ def quantize(
     done = finish(original, original is not model, made.graph, context, files)
     if resolved_path is not None:
         write_resolved(levels, made.rows, resolved_path)
+    scores = method_scores(made.graph)
+    if scores is not None and output is not None:
+        write_scores(scores, scores_path(output))
     return Quantized(
         made.graph, done.paths, done.report, made.rows, resolved_path, done.similarity, done.report_path
     )

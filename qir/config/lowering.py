@@ -21,11 +21,14 @@ from qir.ir.errors import ConfigError, ParseError
 from qir.passes.balance_channels import BalanceChannels
 from qir.passes.base import Pass
 from qir.passes.calibrate import Calibrate
+from qir.passes.correct_bias import CorrectBias
 from qir.passes.fuse_bn import FuseBn
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.insertion.selection import SkipList
 from qir.passes.pipeline import parse_pipeline
+from qir.passes.quantize_bias import QuantizeBias
 from qir.passes.quantize_weights import QuantizeWeights
+from qir.passes.search_method import SearchMethod
 
 P = TypeVar("P", InsertQuant, QuantizeWeights, Calibrate)
 
@@ -58,13 +61,39 @@ def quantizing_passes(config: QuantConfig, model: Model, base: Sequence[Pass]) -
         QuantizeWeights: _weights([p for p in rest if isinstance(p, QuantizeWeights)], enabled, model),
         Calibrate: _calibrations([p for p in rest if isinstance(p, Calibrate)], enabled, config, model),
     }
+    if config.search is not None:
+        made = _searched(made, config.search)
     found: list[Pass] = list(_balances(enabled))
+    if config.equalization is not None:
+        found.append(config.equalization)
+    if config.bias_correction is not None:
+        rest = _with_correction(rest, config.bias_correction)
     for item in rest:
         if not isinstance(item, (InsertQuant, QuantizeWeights, Calibrate)):
             found.append(item)
         else:
             found += made.pop(type(item), ())
     return tuple(found)
+
+
+def _searched(
+    made: Mapping[type[Pass], tuple[Pass, ...]], search: SearchMethod
+) -> dict[type[Pass], tuple[Pass, ...]]:
+    """The passes with a search in the place of those that close whatever has no method of its own."""
+    if not made[Calibrate]:
+        raise ConfigError("the pipeline has no calibrate, in whose place a search of methods could stand")
+    found = dict(made)
+    found[QuantizeWeights] = made[QuantizeWeights][:-1]
+    found[Calibrate] = (*made[Calibrate][:-1], search)
+    return found
+
+
+def _with_correction(rest: Sequence[Pass], correction: CorrectBias) -> Sequence[Pass]:
+    """The passes with the correction of biases in front of quantize-bias."""
+    place = next((i for i, item in enumerate(rest) if isinstance(item, QuantizeBias)), None)
+    if place is None:
+        raise ConfigError("the pipeline has no quantize-bias, so there are no biases to correct")
+    return (*rest[:place], correction, *rest[place:])
 
 
 def _is_skipped(grant: Grant, inserts: Sequence[InsertQuant]) -> bool:

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal, TypeVar, get_args
 
 from qir.ir.errors import ConfigError
+from qir.passes.correct_bias import CorrectBias
+from qir.passes.equalize_inputs import EqualizeInputs
 from qir.passes.options import OptionValue
+from qir.passes.search_method import SearchMethod
 
 Precision = Literal[
     "int4", "int5", "int6", "int7", "int8", "int16", "float16", "float32", "dual-int16", "int16-ec", "ec"
@@ -115,6 +118,8 @@ class QuantConfig:
     calibration data there must be at least. `float16_scales` rounds scales of activations to float16.
     `outputs` is what the model is to return. With `nearest`, a precision that the target does not have, or
     not in a layer, is the nearest lower one there, also where the layer is named; without, a ConfigError.
+    `search` chooses methods where no level has one, `equalization` equalizes channels of inputs, and
+    `bias_correction` corrects biases.
     """
 
     default: LayerSettings = LayerSettings()
@@ -131,6 +136,9 @@ class QuantConfig:
     float16_scales: bool = False
     outputs: Precision | None = None
     nearest: bool = False
+    search: SearchMethod | None = None
+    equalization: EqualizeInputs | None = None
+    bias_correction: CorrectBias | None = None
 
     def __post_init__(self) -> None:
         for pattern in (*self.patterns, *self.skip_patterns):

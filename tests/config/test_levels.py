@@ -308,12 +308,7 @@ BAD: list[tuple[Json, str]] = [
     (model(modelwise_search={"topk": 1}), "model_config.modelwise_search.topk is an invalid parameter"),
     (model(layerwise_search={"topk": 0}), "model_config.layerwise_search.topk must be at least 1"),
     (model(layerwise_search={"qtype": "int9"}), "model_config.layerwise_search.qtype must be"),
-    (model(modelwise_search={}), "model_config.modelwise_search: searches are not available yet"),
-    (model(layerwise_search={}), "model_config.layerwise_search: searches are not available yet"),
-    (model(weight={"bias_correction": {}}), "weight.bias_correction: bias correction is not available yet"),
-    (activation(per_channel=True), "activation.per_channel: ranges per channel are not available yet"),
-    (activation(calibration_type=["max", "kl"]), "calibration_type: a choice among 2 .*not available yet"),
-    (activation(asymmetric=[False, True]), "activation.asymmetric: a choice .* not available yet"),
+    (activation(calibration_type=["kl", "hfmg"], num_bin=[300]), "model_config.activation: hfmg needs bins"),
     ({"op_config": {"Conv": "int8"}}, "op_config.Conv must be an object"),
     ({"op_config": {"Conv": {}}}, "op_config.Conv must be an object that says something"),
     ({"op_config": {"Conv": {"input0": "int8"}}}, "op_config.Conv.input0 is an invalid parameter"),
@@ -338,6 +333,56 @@ BAD: list[tuple[Json, str]] = [
     (nodes(relu={"qtype": "int16-ec"}), "node_config.relu.qtype: 'int16-ec' is for Conv.* this is a Relu"),
     ({"model_config": {"all_node_type": "float32"}}, "leaves every layer in float"),
 ]  # fmt: skip
+
+
+SEARCHES = [
+    (model(modelwise_search={}), "search-method"),
+    (
+        model(modelwise_search={"metric": "mse", "similarity": 0.99}),
+        "search-method{metric=mse similarity=0.99}",
+    ),
+    (
+        model(layerwise_search={"topk": 2, "qtype": "int16"}, modelwise_search={"similarity": 0.9}),
+        "search-method{scope=layer topk=2 qtype=int16}",
+    ),
+    (
+        activation(calibration_type=["max", "kl"], num_bin=[1024, 2048], max_percentile=[1.0, 0.99995]),
+        "search-method{methods=max,kl num-bin=1024,2048 max-percentile=1.0,0.99995}",
+    ),
+    (
+        activation(calibration_type="kl", asymmetric=[False, True], per_channel=[True, False]),
+        "search-method{methods=kl num-bin=1024 asymmetric=false,true per-channel=true,false}",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entries", "expected"), SEARCHES)
+def test_lists_and_searches_become_a_search(entries: Json, expected: str) -> None:
+    found = print_pipeline(quantizing_passes(converted(entries), layers(), BASE))
+    assert found == f"insert-quant,{expected},quantize-bias"
+
+
+def test_precisions_and_searches_go_together() -> None:
+    entries = {**model(modelwise_search={}), **nodes(conv={"qtype": "int16"})}
+    found = print_pipeline(quantizing_passes(converted(entries), layers(), BASE))
+    assert found == "insert-quant{precision=int16 layers=conv},insert-quant,search-method,quantize-bias"
+
+
+def test_bias_correction_and_ranges_per_channel_are_passes_of_their_own() -> None:
+    entries = model(
+        weight={"bias_correction": {"num_sample": 4, "metric": "mse"}}, activation={"per_channel": True}
+    )
+    found = print_pipeline(quantizing_passes(converted(entries), layers(), BASE))
+    assert found == (
+        "equalize-inputs,insert-quant,quantize-weights,calibrate,correct-bias{samples=4 metric=mse},quantize-bias"
+    )
+
+
+def test_a_search_needs_a_calibrate_to_stand_for() -> None:
+    with pytest.raises(ConfigError, match="no calibrate, in whose place"):
+        quantizing_passes(converted(model(modelwise_search={})), layers(), BASE[:-2])
+    with pytest.raises(ConfigError, match="no quantize-bias, so there are no biases"):
+        quantizing_passes(converted(model(weight={"bias_correction": {}})), layers(), BASE[:-1])
 
 
 @pytest.mark.parametrize(("entries", "message"), BAD)

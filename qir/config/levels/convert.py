@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from qir.config.layers import Model
 from qir.config.levels.file import ActivationLevel, CalibrationType, Levels, NodeLevel, SubgraphLevel
 from qir.config.levels.reader import TWOFOLD_OPS
+from qir.config.levels.searches import NUM_BIN, bias_correction_of, equalization_of, search_of
 from qir.config.method_text import method_text
 from qir.config.outline import Outline, dependents
 from qir.config.settings import InputSettings, LayerSettings, Method, Precision, QuantConfig, WeightSettings
@@ -16,15 +17,12 @@ from qir.passes.calibrate import Calibrate
 from qir.passes.options import OptionValue
 from qir.passes.pipeline import parse_pipeline
 
-_NUM_BIN = 1024
-"""Bins of `kl` where the file does not say."""
-
 
 def levels_config(levels: Levels, model: Model) -> QuantConfig:
     """The same wishes as a QuantConfig.
 
     ConfigError, with the place in the JSON, for names that the model does not have, boundaries without a
-    path between them, subgraphs that contradict each other, and for what is not available yet.
+    path between them, subgraphs that contradict each other, and methods with options that they refuse.
     """
     nodes = _nodes(levels, model)
     asymmetric, method = _activation(levels)
@@ -35,6 +33,9 @@ def levels_config(levels: Levels, model: Model) -> QuantConfig:
         layers=nodes,
         outputs=levels.model.model_output_type,
         nearest=True,
+        search=search_of(levels),
+        equalization=equalization_of(levels.model.activation),
+        bias_correction=bias_correction_of(levels),
     )
 
 
@@ -142,36 +143,18 @@ def _on_paths(behind: frozenset[str], outputs: Sequence[str], nodes: Outline) ->
 
 
 def _activation(levels: Levels) -> tuple[bool | None, Method | None]:
-    """Zero point and calibration method, once it is known that nothing is asked that is not there yet."""
-    for place, what in _searches(levels):
-        raise ConfigError(f"{place}: {what} not available yet")
+    """Zero point and calibration method, where these are no candidates of a search."""
     level = levels.model.activation
+    asymmetric = level.asymmetric[0] if len(level.asymmetric) == 1 else None
+    if search_of(levels) is not None:
+        return asymmetric, None
     method = _method(level)
     if method is not None:
         try:
             parse_pipeline(f"{Calibrate.name}{{{method_text(method)}}}")
         except (ParseError, ConfigError) as error:
             raise ConfigError(f"model_config.activation: {error}") from error
-    return next(iter(level.asymmetric), None), method
-
-
-def _searches(levels: Levels) -> Iterator[tuple[str, str]]:
-    """What the file may ask and qir does not do yet: place in the JSON, and what it is."""
-    model = levels.model
-    for key, axis in model.activation.fields().items():
-        if isinstance(axis, list):
-            yield (
-                f"model_config.activation.{key}",
-                f"a choice among {len(axis)} values needs a search, which is",
-            )
-    if model.modelwise_search is not None:
-        yield "model_config.modelwise_search", "searches are"
-    if model.layerwise_search is not None:
-        yield "model_config.layerwise_search", "searches are"
-    if model.activation.per_channel == (True,):
-        yield "model_config.activation.per_channel", "ranges per channel are"
-    if model.bias_correction is not None:
-        yield "model_config.weight.bias_correction", "bias correction is"
+    return asymmetric, method
 
 
 def _method(level: ActivationLevel) -> Method | None:
@@ -188,7 +171,7 @@ def _method(level: ActivationLevel) -> Method | None:
             else Method.of("percentile", {"percentile": percentile})
         )
     if kind == "kl":
-        options = {"num_bin": bins or _NUM_BIN}
+        options = {"num_bin": bins or NUM_BIN}
         if level.max_num_bin:
             options["max_num_bin"] = level.max_num_bin[0]
     elif kind == "hfmg" and bins is not None:

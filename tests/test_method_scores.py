@@ -1,0 +1,63 @@
+"""A search of methods through the front door: by pipeline text or quant_config, with its table as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import qir
+from qir.samples import sample_named
+
+SAMPLE = sample_named("digits")
+SEARCH = {
+    "model_config": {
+        "activation": {"calibration_type": ["max", "kl"], "max_percentile": [1.0, 0.9999]},
+        "modelwise_search": {"metric": "mse"},
+    }
+}
+
+
+def images(count: int = 8) -> dict[str, np.ndarray]:
+    with np.load(SAMPLE.calibration) as data:
+        return {"input": data["input"][:count]}
+
+
+def test_a_quant_config_with_lists_writes_its_scores(tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text(json.dumps(SEARCH))
+    made = qir.quantize(SAMPLE.model, images(), config=tmp_path / "q.json", output=tmp_path / "d")
+    table = json.loads((tmp_path / "d_method_scores.json").read_text())
+    assert (table["scope"], table["metric"], table["samples"]) == ("model", "mse", 8)
+    methods = [(entry["method"], entry["weights"]) for entry in table["candidates"]]
+    names = ["min-max", "percentile", "kl"]
+    assert methods == [(name, weights) for weights in ("arq", "mse") for name in names]
+    scores = [entry["score"] for entry in table["candidates"]]
+    assert table["chosen"] == int(np.argmin(scores))
+    assert made.paths is not None
+    assert made.report.proof is not None
+
+
+def test_each_layer_its_own(tmp_path: Path) -> None:
+    config = {"model_config": {"layerwise_search": {"topk": 1, "qtype": "int16"}}}
+    made = qir.quantize(SAMPLE.model, images(), config=config, output=tmp_path / "d")
+    table = json.loads((tmp_path / "d_method_scores.json").read_text())
+    assert table["scope"] == "layer"
+    assert len(table["layers"]) == 8
+    (raised,) = table["raised"]["layers"]
+    precisions = {layer.name: layer.precision for layer in made.report.layers}
+    assert [name for name, precision in precisions.items() if precision == "int16"] == [raised]
+
+
+def test_statistics_for_a_search_are_taken_once(tmp_path: Path) -> None:
+    statistics = qir.calibrate(SAMPLE.model, images(), pipeline=f"{READY},search-method,quantize-bias")
+    text = f"{READY},search-method{{methods=min-max,kl}},quantize-bias"
+    given = qir.quantize(SAMPLE.model, images(), statistics=statistics, pipeline=text)
+    taken = qir.quantize(SAMPLE.model, images(), pipeline=text)
+    assert str(given.graph) == str(taken.graph)
+    with pytest.raises(qir.QirError, match="compares outputs on data"):
+        qir.quantize(SAMPLE.model, statistics=statistics, pipeline=text)
+
+
+READY = "infer-types,fold-constants,eliminate-identity,fuse-bn,normalize-gemm,infer-types,insert-quant"
