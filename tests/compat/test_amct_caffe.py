@@ -185,6 +185,11 @@ class Uncalibrating(AutoCalibrationEvaluatorBase):
         assert weights_file is None
 
 
+class Raising(Uncalibrating):
+    def calibration(self, model_file: str, weights_file: str | None) -> None:
+        raise KeyError("data")
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
@@ -233,7 +238,8 @@ class Uncalibrating(AutoCalibrationEvaluatorBase):
             RuntimeError,
             "not inherited from base class AutoCalibrationEvaluatorBase",
         ),
-        (lambda: search(Empty()), RuntimeError, "evaluator Empty has no calibration method"),
+        (lambda: search(Empty()), RuntimeError, "evaluator Empty has no evaluate method"),
+        (lambda: search(Raising()), RuntimeError, "calibration of evaluator Raising raised KeyError: 'data'"),
         (lambda: search(Uncalibrating()), RuntimeError, "cannot find scale_d of layer conv1"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qir.search.evaluators import Evaluator
+from qir.compat.common.evaluators import AdaptedEvaluator
 from qir.search.strategies.base import MetricEval
 
 
@@ -26,22 +26,19 @@ class AutoCalibrationEvaluatorBase:
         raise NotImplementedError
 
 
-class PairEvaluator(Evaluator):
+class PairEvaluator(AdaptedEvaluator):
     """The user's evaluator of two files, for a search that knows one: `onnx_file` is the net's."""
 
-    def __init__(self, evaluator: AutoCalibrationEvaluatorBase, onnx_file: str, net: tuple[str, str]) -> None:
-        self._evaluator, self._onnx_file, self._net = evaluator, onnx_file, net
+    def __init__(self, user: AutoCalibrationEvaluatorBase, onnx_file: str, net: tuple[str, str]) -> None:
+        super().__init__(user)
+        self._user, self._onnx_file, self._net = user, onnx_file, net
 
     def calibration(self, model_file: str) -> object:
         """Let the user run a calibration model."""
-        return self._evaluator.calibration(model_file, None)
+        return self._user.calibration(model_file, None)
 
     def evaluate(self, model_file: str) -> object:
         """The user's metric of the net, or of a fake-quant model."""
         if model_file == self._onnx_file:
-            return self._evaluator.evaluate(*self._net)
-        return self._evaluator.evaluate(model_file, None)
-
-    def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
-        """The user's verdict."""
-        return self._evaluator.metric_eval(original_metric, new_metric)
+            return self._user.evaluate(*self._net)
+        return self._user.evaluate(model_file, None)

@@ -12,7 +12,7 @@ from qir.backends.ascend.record import print_record
 from qir.backends.files import output_paths
 from qir.backends.targets import ASCEND
 from qir.compat.amct_caffe.definitions import caffe_definition
-from qir.compat.common.arguments import check_choice, check_names, check_type
+from qir.compat.common.arguments import check_choice, check_config_arguments, check_strings, check_type
 from qir.compat.common.calibration_graph import calibration_graph
 from qir.compat.common.errors import CompatRuntimeError, amct_errors
 from qir.compat.common.outputs import check_distinct, make_folder, write_text
@@ -77,11 +77,10 @@ def create_quant_config(
     With `config_defination`, a simplified `.cfg` (its layer types are Caffe's), the three arguments before it
     are ignored. TypeError, ValueError and RuntimeError are AMCT's.
     """
-    _check_strings(config_file=config_file, model_file=model_file, weights_file=weights_file)
-    skipped = check_names("skip_layers", skip_layers)
-    check_type("batch_num", batch_num, int)
-    check_type("activation_offset", activation_offset, bool)
-    check_type("config_defination", config_defination, str, optional=True)
+    check_strings({"model_file": model_file, "weights_file": weights_file})
+    skipped = check_config_arguments(
+        config_file, skip_layers, batch_num, activation_offset, config_defination
+    )
     with amct_errors():
         for source in (model_file, weights_file):
             check_distinct(source, config_file)
@@ -94,11 +93,13 @@ def create_quant_config(
 
 def init(config_file: str, model_file: str, weights_file: str, scale_offset_record_file: str) -> CaffeGraph:
     """A net and its configuration, for quantize_model and save_model; the record file is emptied."""
-    _check_strings(
-        config_file=config_file,
-        model_file=model_file,
-        weights_file=weights_file,
-        scale_offset_record_file=scale_offset_record_file,
+    check_strings(
+        {
+            "config_file": config_file,
+            "model_file": model_file,
+            "weights_file": weights_file,
+            "scale_offset_record_file": scale_offset_record_file,
+        }
     )
     sources = (config_file, model_file, weights_file)
     with amct_errors():
@@ -118,7 +119,9 @@ def quantize_model(graph: CaffeGraph, modified_model_file: str, modified_weights
     write to `modified_weights_file`. The run completes the record file.
     """
     check_type("graph", graph, CaffeGraph)
-    _check_strings(modified_model_file=modified_model_file, modified_weights_file=modified_weights_file)
+    check_strings(
+        {"modified_model_file": modified_model_file, "modified_weights_file": modified_weights_file}
+    )
     with amct_errors():
         for source in (*graph.sources, graph.record_file):
             check_distinct(source, modified_model_file)
@@ -137,7 +140,7 @@ def save_model(graph: CaffeGraph, save_type: str, save_path: str) -> None:
     times.
     """
     check_type("graph", graph, CaffeGraph)
-    _check_strings(save_type=save_type, save_path=save_path)
+    check_strings({"save_type": save_type, "save_path": save_path})
     with amct_errors():
         check_choice("save_type", save_type, tuple(_SAVE_TYPES))
         if graph.calibration is None:
@@ -154,21 +157,18 @@ def convert_model(model_file: str, weights_file: str, scale_offset_record_file: 
     BatchNorm and Scale behind a Convolution or Deconvolution are fused into it, unless its record says
     `skip_fusion`.
     """
-    _check_strings(
-        model_file=model_file,
-        weights_file=weights_file,
-        scale_offset_record_file=scale_offset_record_file,
-        save_path=save_path,
+    check_strings(
+        {
+            "model_file": model_file,
+            "weights_file": weights_file,
+            "scale_offset_record_file": scale_offset_record_file,
+            "save_path": save_path,
+        }
     )
     with amct_errors():
         _check_kept((model_file, weights_file, scale_offset_record_file), save_path)
         graph = load(model_file, weights=weights_file)
         write_models(apply_record(graph, Path(scale_offset_record_file), pipeline=PIPELINE), save_path)
-
-
-def _check_strings(**given: str) -> None:
-    for name, value in given.items():
-        check_type(name, value, str)
 
 
 def _configuration(original: Graph, config_file: str) -> QuantConfig:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 from qir.backends.files import output_paths
-from qir.compat.common.accuracy_search import AccuracyJob, search_accuracy
-from qir.compat.common.arguments import check_type
+from qir.compat.common.accuracy_search import FILES, AccuracyJob, search_accuracy
+from qir.compat.common.arguments import check_strings
 from qir.compat.common.auto_calibration import (
     AutoCalibrationEvaluatorBase,
     AutoCalibrationStrategyBase,
     SensitivityBase,
-    sensitivity_of,
 )
-from qir.compat.common.errors import CompatRuntimeError, amct_errors
+from qir.compat.common.errors import amct_errors
+from qir.compat.common.evaluators import AdaptedEvaluator, check_evaluator
 from qir.compat.common.outputs import check_distinct
-from qir.search.strategies import strategy_named
 
 
 def accuracy_based_auto_calibration(
@@ -36,35 +33,27 @@ def accuracy_based_auto_calibration(
     Raises AMCT's errors: RuntimeError for objects of a wrong class, ValueError when the original model does
     not satisfy itself.
     """
-    for name, given in (
-        ("model_file", model_file),
-        ("config_file", config_file),
-        ("record_file", record_file),
-        ("save_dir", save_dir),
-    ):
-        check_type(name, given, str)
-    if not isinstance(model_evaluator, AutoCalibrationEvaluatorBase):
-        raise CompatRuntimeError(
-            "the model evaluator is not inherited from base class AutoCalibrationEvaluatorBase: "
-            f"it is a {type(model_evaluator).__name__}"
-        )
+    files = (config_file, record_file, save_dir)
+    check_strings(dict(zip(("model_file", *FILES), (model_file, *files), strict=True)))
+    check_evaluator(model_evaluator, AutoCalibrationEvaluatorBase)
     with amct_errors():
         models = (path for path in output_paths(save_dir) if path.suffix == ".onnx")
         check_distinct(model_file, config_file, record_file, *map(str, models))
-        search_accuracy(
-            AccuracyJob(  # callbacks may change the working directory
-                _absolute(model_file),
-                model_evaluator,
-                _absolute(config_file),
-                _absolute(record_file),
-                _absolute(save_dir),
-                strategy_named(strategy),
-                sensitivity_of(sensitivity),
-            )
-        )
+        evaluator = FileEvaluator(model_evaluator)
+        search_accuracy(AccuracyJob.of(model_file, evaluator, files, strategy, sensitivity))
 
 
-def _absolute(path: str) -> str:
-    """The same place; a prefix that ends in `/` keeps it."""
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.abspath(folder), name)
+class FileEvaluator(AdaptedEvaluator):
+    """The user's evaluator, of which nothing is asked but what AMCT asks."""
+
+    def __init__(self, user: AutoCalibrationEvaluatorBase) -> None:
+        super().__init__(user)
+        self._user = user
+
+    def calibration(self, model_file: str) -> object:
+        """Let the user run a calibration graph."""
+        return self._user.calibration(model_file)
+
+    def evaluate(self, model_file: str) -> object:
+        """The user's metric."""
+        return self._user.evaluate(model_file)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qir.compat.amct_onnx.functions import create_quant_config, quantize_model, save_model
-from qir.compat.common.accuracy_search import run_calibration
 from qir.compat.common.errors import CompatValueError, amct_errors
 from qir.compat.common.evaluator_script import evaluator_of
+from qir.compat.common.evaluators import run_calibration
 from qir.compat.common.outputs import make_folder
 from qir.compat.common.raw_batches import load_data, parse_input_shape
 from qir.compat.common.sessions import amct_so

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qir.backends.ascend.record import print_record
 from qir.backends.files import output_paths
-from qir.compat.common.arguments import check_names, check_type, one_of_spellings
+from qir.compat.common.arguments import check_config_arguments, check_type, one_of_spellings
 from qir.compat.common.calibration_graph import (
     PIPELINE,
     CalibrationGraph,
@@ -17,8 +17,7 @@ from qir.compat.common.calibration_graph import (
 )
 from qir.compat.common.errors import amct_errors
 from qir.compat.common.outputs import check_distinct, make_folder, write_text
-from qir.compat.common.saving import calibrated_records, quantized_graph, write_converted, write_models
-from qir.compat.common.sessions import runs
+from qir.compat.common.saving import MODEL_FILES, save_calibrated, write_converted
 from qir.config.open import create_quant_config as new_config
 from qir.ir.graph import Graph
 from qir.models import load, save
@@ -41,12 +40,10 @@ def create_quant_config(
     is a file for the model with a name for every node: unnamed ones become `<op>_<index>`. TypeError,
     ValueError and RuntimeError are AMCT's.
     """
-    check_type("config_file", config_file, str)
+    skipped = check_config_arguments(
+        config_file, skip_layers, batch_num, activation_offset, config_defination
+    )
     check_type("model_file", model_file, str)
-    skipped = check_names("skip_layers", skip_layers)
-    check_type("batch_num", batch_num, int)
-    check_type("activation_offset", activation_offset, bool)
-    check_type("config_defination", config_defination, str, optional=True)
     check_type("updated_model", updated_model, str, optional=True)
     with amct_errors():
         check_distinct(model_file, config_file, updated_model)
@@ -116,14 +113,7 @@ def save_model(
     modified = one_of_spellings(
         "save_model", _SPELLINGS, (modified_onnx_file, modfied_onnx_file, modified_onnx_model)
     )
-    check_type("record_file", record_file, str)
-    check_type("save_path", save_path, str)
-    assert record_file is not None
-    assert save_path is not None
-    with amct_errors():
-        check_distinct(modified, record_file, *map(str, output_paths(save_path)))
-        records = calibrated_records(record_file, runs().failure(record_file))
-        write_models(quantized_graph(load(modified), records, Path(modified).name), save_path)
+    save_calibrated(modified, record_file, save_path, MODEL_FILES)
 
 
 def convert_qat_model(model_file: str, save_path: str, record_file: str | None = None) -> None:

@@ -12,22 +12,19 @@ from torch import nn
 from qir.compat.amct_pytorch.calibrating import watching_module
 from qir.compat.amct_pytorch.exporting import exported
 from qir.compat.amct_pytorch.modules import fake_quant_module
-from qir.compat.common.accuracy_search import AccuracyJob, search_accuracy
-from qir.compat.common.arguments import check_type
+from qir.compat.common.accuracy_search import FILES, AccuracyJob, search_accuracy
+from qir.compat.common.arguments import check_strings, check_type
 from qir.compat.common.auto_calibration import (
     AutoCalibrationEvaluatorBase,
     AutoCalibrationStrategyBase,
     SensitivityBase,
-    sensitivity_of,
 )
-from qir.compat.common.errors import CompatRuntimeError, amct_errors
+from qir.compat.common.errors import amct_errors
+from qir.compat.common.evaluators import AdaptedEvaluator, check_evaluator
 from qir.compat.common.outputs import check_distinct
 from qir.frontends.torch import DynamicAxes, Example
 from qir.ir.graph import Graph
 from qir.models import load, save
-from qir.search.evaluators import Evaluator
-from qir.search.strategies import strategy_named
-from qir.search.strategies.base import MetricEval
 
 
 def accuracy_based_auto_calibration(
@@ -49,59 +46,34 @@ def accuracy_based_auto_calibration(
     measure, of which the quantized ones compute as the fake-quant ONNX models do. The rest is as in
     amct_onnx, errors too.
     """
-    for name, given in (("config_file", config_file), ("record_file", record_file), ("save_dir", save_dir)):
-        check_type(name, given, str)
+    files = (config_file, record_file, save_dir)
+    check_strings(dict(zip(FILES, files, strict=True)))
     check_type("model", model, nn.Module)
-    if not isinstance(model_evaluator, AutoCalibrationEvaluatorBase):
-        raise CompatRuntimeError(
-            "the model evaluator is not inherited from base class AutoCalibrationEvaluatorBase: "
-            f"it is a {type(model_evaluator).__name__}"
-        )
+    check_evaluator(model_evaluator, AutoCalibrationEvaluatorBase)
     with amct_errors(), tempfile.TemporaryDirectory(prefix="qir-amct-") as folder:
         check_distinct(config_file, record_file)
         graph = exported(model, input_data, input_names, output_names, dynamic_axes)
-        original = Path(folder, "original_model.onnx")
+        original = str(Path(folder, "original_model.onnx"))
         save(graph, original)
-        search_accuracy(
-            AccuracyJob(
-                str(original),
-                ModuleEvaluator(model_evaluator, model, graph, str(original)),
-                config_file,
-                record_file,
-                save_dir,
-                strategy_named(strategy),
-                sensitivity_of(sensitivity),
-            )
-        )
+        evaluator = ModuleEvaluator(model_evaluator, model, graph, original)
+        search_accuracy(AccuracyJob.of(original, evaluator, files, strategy, sensitivity))
 
 
-class ModuleEvaluator(Evaluator):
+class ModuleEvaluator(AdaptedEvaluator):
     """The user's evaluator of modules, for a search that has files."""
 
     def __init__(
-        self, evaluator: AutoCalibrationEvaluatorBase, model: nn.Module, graph: Graph, original: str
+        self, user: AutoCalibrationEvaluatorBase, model: nn.Module, graph: Graph, original: str
     ) -> None:
-        self._evaluator, self._model, self._graph, self._original = evaluator, model, graph, original
+        super().__init__(user)
+        self._user, self._model, self._graph, self._original = user, model, graph, original
 
     def calibration(self, model_file: str) -> object:
         """Let the user run the calibration module of a calibration graph."""
-        made = watching_module(self._model, self._graph, load(model_file))
-        return self._evaluator.calibration(made)
+        return self._user.calibration(watching_module(self._model, self._graph, load(model_file)))
 
     def evaluate(self, model_file: str) -> object:
         """The user's metric of the module that computes as the model in the file."""
         if model_file == self._original:
-            return self._evaluator.evaluate(copy.deepcopy(self._model))
-        return self._evaluator.evaluate(fake_quant_module(self._model, self._graph, load(model_file)))
-
-    def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
-        """The user's verdict."""
-        return self._evaluator.metric_eval(original_metric, new_metric)
-
-    def modules(self) -> frozenset[str]:
-        """Those of the user's evaluator."""
-        return self._evaluator.modules()
-
-    def fingerprint(self) -> str:
-        """That of the user's evaluator."""
-        return self._evaluator.fingerprint()
+            return self._user.evaluate(copy.deepcopy(self._model))
+        return self._user.evaluate(fake_quant_module(self._model, self._graph, load(model_file)))

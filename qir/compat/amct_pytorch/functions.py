@@ -9,19 +9,17 @@ from pathlib import Path
 from torch import nn
 
 from qir.backends.ascend.record import print_record
-from qir.backends.files import output_paths
 from qir.compat.amct_pytorch.calibrating import watching_module
 from qir.compat.amct_pytorch.exporting import exported, report_float_layers
-from qir.compat.common.arguments import check_names, check_type, one_of_spellings
+from qir.compat.common.arguments import check_config_arguments, check_type, one_of_spellings
 from qir.compat.common.calibration_graph import PIPELINE, balancing_graph, calibration_graph
 from qir.compat.common.errors import amct_errors
 from qir.compat.common.outputs import check_distinct, make_folder, write_text
-from qir.compat.common.saving import calibrated_records, quantized_graph, write_models
-from qir.compat.common.sessions import runs
+from qir.compat.common.saving import save_calibrated
 from qir.compat.common.watching import unwatched
 from qir.config.open import create_quant_config as new_config
 from qir.frontends.torch import DynamicAxes, Example
-from qir.models import load, save
+from qir.models import save
 
 _SPELLINGS = ("modfied_onnx_file", "modified_onnx_file", "modified_onnx_model")
 
@@ -41,11 +39,9 @@ def create_quant_config(
     `.cfg`, the three arguments before it are ignored. Layers that stay in float whatever the configuration
     says are logged. TypeError, ValueError and RuntimeError are AMCT's.
     """
-    check_type("config_file", config_file, str)
-    skipped = check_names("skip_layers", skip_layers)
-    check_type("batch_num", batch_num, int)
-    check_type("activation_offset", activation_offset, bool)
-    check_type("config_defination", config_defination, str, optional=True)
+    skipped = check_config_arguments(
+        config_file, skip_layers, batch_num, activation_offset, config_defination
+    )
     with amct_errors():
         graph = exported(model, input_data)
         report_float_layers(graph)
@@ -131,12 +127,4 @@ def save_model(
     modified = one_of_spellings(
         "save_model", _SPELLINGS, (modfied_onnx_file, modified_onnx_file, modified_onnx_model)
     )
-    check_type("record_file", record_file, str)
-    check_type("save_path", save_path, str)
-    assert record_file is not None
-    assert save_path is not None
-    with amct_errors():
-        check_distinct(modified, record_file, *map(str, output_paths(save_path)))
-        records = calibrated_records(record_file, runs().failure(record_file))
-        graph = quantized_graph(load(modified), records, Path(modified).name)
-        write_models(graph, save_path, ("fake_quant_model", "deploy_model"))
+    save_calibrated(modified, record_file, save_path, ("fake_quant_model", "deploy_model"))

@@ -7,7 +7,6 @@ ranking of the layers, what the model is fed; no later step calibrates again, no
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,9 +19,11 @@ from qir.backends.ascend.rules import RULES
 from qir.backends.files import check_prefix
 from qir.backends.inspection import PROOF_SAMPLES
 from qir.backends.targets import ASCEND
+from qir.compat.common.auto_calibration import SensitivityBase, sensitivity_of
 from qir.compat.common.calibration_graph import PIPELINE, calibration_graph
+from qir.compat.common.evaluators import run_calibration
 from qir.compat.common.fed_batches import FedBatches
-from qir.compat.common.outputs import make_folder, write_text
+from qir.compat.common.outputs import absolute, make_folder, write_text
 from qir.compat.common.saving import calibrated_records
 from qir.compat.common.sessions import runs
 from qir.compat.common.watching import watch_inputs
@@ -30,7 +31,6 @@ from qir.config.amct.file import AmctConfig
 from qir.config.amct.reader import parse_config
 from qir.config.run import prepare
 from qir.config.text_file import read_text
-from qir.ir.errors import QirError
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
 from qir.models import load, save
@@ -42,7 +42,6 @@ from qir.runtime.sensitivity import measure_sensitivity
 from qir.search.amct_files import LOG_FOLDER, RANKING_FILE, print_ranking
 from qir.search.configurations import Configuration
 from qir.search.ending import Ending, finish
-from qir.search.errors import EvaluatorError
 from qir.search.evaluations import Evaluations, Limits
 from qir.search.evaluators import Evaluator
 from qir.search.fallback import climb
@@ -53,12 +52,14 @@ from qir.search.prepared import Prepared
 from qir.search.published import Place
 from qir.search.ranking import Ranking
 from qir.search.search import Search, silent
-from qir.search.strategies import Strategy
+from qir.search.strategies import Strategy, strategy_named
 
 ALL_ROLLED_BACK = (
     "No quantized model are generated due to all quant layers are roll backed, the accuracy target may be "
     "too difficult to achieve."
 )
+FILES = ("config_file", "record_file", "save_dir")
+"""AMCT's names of three arguments that all toolkits have."""
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +77,27 @@ class AccuracyJob:
     save_dir: str
     strategy: Strategy
     sensitivity: Metric
-    pipeline: str = PIPELINE
+    pipeline: str
+
+    @staticmethod
+    def of(
+        model_file: str,
+        evaluator: Evaluator,
+        files: tuple[str, str, str],
+        strategy: str | Strategy,
+        sensitivity: str | SensitivityBase,
+        pipeline: str = PIPELINE,
+    ) -> AccuracyJob:
+        """The job of AMCT's arguments; `files` are config_file, record_file and save_dir.
+
+        Paths become absolute, because callbacks may change the working directory. CompatRuntimeErrors and
+        CompatValueErrors for objects of wrong classes and unknown names.
+        """
+        model, config, record, prefix = map(absolute, (model_file, *files))
+        return AccuracyJob(
+            model, evaluator, config, record, prefix, strategy_named(strategy), sensitivity_of(sensitivity),
+            pipeline,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,7 +132,7 @@ def search_accuracy(job: AccuracyJob) -> None:
 def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
     """All steps. The journal serves this one search: AMCT's scripts begin anew whenever they are run."""
     inputs = Fingerprints(*("amct",) * 6)
-    # Metrics of any class stay in memory; nothing is asked of the evaluator that AMCT does not ask.
+    # Metrics of any class stay in memory.
     evaluations = Evaluations(job.evaluator, journal, inputs, Limits(), time.perf_counter(), frozenset())
     search = Search(evaluations, place, Path(LOG_FOLDER).absolute(), silent)
     original = search.check_original(Path(job.model_file))
@@ -143,8 +164,8 @@ def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
 def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     """Let the evaluator run a calibration graph, and quantize every layer by what its ops have seen."""
     original = load(job.model_file)
-    made = calibration_graph(original, job.config_file, os.path.abspath(job.record_file), job.pipeline)
-    watch_inputs(made.graph, os.path.abspath(job.record_file), made.batch_num)
+    made = calibration_graph(original, job.config_file, job.record_file, job.pipeline)
+    watch_inputs(made.graph, job.record_file, made.batch_num)
     modified = place.scratch / "modified_model.onnx"
     save(made.graph, modified)
     write_text(Path(job.record_file), print_record(made.drafts))
@@ -158,21 +179,6 @@ def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     config = parse_config(read_text(Path(job.config_file)), model, job.config_file)
     data = FedBatches.of(original, runs().feeds(job.record_file))
     return _Calibrated(Prepared(exact, closed, (), context), records, data, config)
-
-
-def run_calibration(evaluator: Evaluator, model_file: str) -> None:
-    """Let an evaluator run a calibration graph; EvaluatorError when it raises, or has no such method."""
-    name = type(evaluator).__name__
-    try:
-        evaluator.calibration(model_file)
-    except NotImplementedError as error:
-        raise EvaluatorError(f"evaluator {name} has no calibration method") from error
-    except QirError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise EvaluatorError(
-            f"calibration of evaluator {name} raised {type(error).__name__}: {error}"
-        ) from error
 
 
 def _ranked(job: AccuracyJob, closed: Graph, data: FedBatches) -> Ranking:

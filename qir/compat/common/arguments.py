@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qir.compat.common.errors import CompatTypeError, CompatValueError
 from qir.ir.errors import did_you_mean
@@ -17,6 +17,12 @@ def check_type(name: str, given: object, kind: type, *, optional: bool = False) 
         raise CompatTypeError(f"argument '{name}' must be {wanted}, not {type(given).__name__}: {given!r}")
 
 
+def check_strings(given: Mapping[str, object]) -> None:
+    """CompatTypeError unless all arguments, by name, are strings."""
+    for name, value in given.items():
+        check_type(name, value, str)
+
+
 def check_names(name: str, given: Sequence[str] | None) -> tuple[str, ...]:
     """A list of layer names as a tuple; CompatTypeError for anything else."""
     if given is None:
@@ -24,6 +30,22 @@ def check_names(name: str, given: Sequence[str] | None) -> tuple[str, ...]:
     if not isinstance(given, (list, tuple)) or not all(isinstance(item, str) for item in given):
         raise CompatTypeError(f"argument '{name}' must be a list of str or None, not {given!r}")
     return tuple(given)
+
+
+def check_config_arguments(
+    config_file: str,
+    skip_layers: Sequence[str] | None,
+    batch_num: int,
+    activation_offset: bool,
+    config_defination: str | None,
+) -> tuple[str, ...]:
+    """What create_quant_config of all toolkits takes: the layers to skip; CompatTypeError for wrong types."""
+    check_type("config_file", config_file, str)
+    skipped = check_names("skip_layers", skip_layers)
+    check_type("batch_num", batch_num, int)
+    check_type("activation_offset", activation_offset, bool)
+    check_type("config_defination", config_defination, str, optional=True)
+    return skipped
 
 
 def one_of_spellings(function: str, names: Sequence[str], given: Sequence[str | None]) -> str:

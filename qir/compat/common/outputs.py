@@ -24,6 +24,12 @@ def make_folder(path: Path) -> None:
         raise CompatRuntimeError(f"the folder '{path.parent}' cannot be made: {error.strerror}") from error
 
 
+def absolute(path: str) -> str:
+    """The same place, whatever the working directory becomes; a prefix that ends in `/` keeps it."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.abspath(folder), name)
+
+
 def check_distinct(source: str, *written: str | None) -> None:
     """CompatValueError when a file to be written is the one that is read, or two of them are one."""
     seen = {os.path.realpath(source): "read from"}

@@ -11,19 +11,38 @@ from pathlib import Path
 
 from qir.backends.ascend.record import LayerRecord
 from qir.backends.ascend.record_reader import parse_drafts
-from qir.backends.files import check_prefix
+from qir.backends.files import check_prefix, output_paths
 from qir.backends.inspection import write_inspected_files
-from qir.compat.common.errors import CompatRuntimeError
-from qir.compat.common.outputs import make_folder, write_text
+from qir.compat.common.arguments import check_strings
+from qir.compat.common.errors import CompatRuntimeError, amct_errors
+from qir.compat.common.outputs import check_distinct, make_folder, write_text
+from qir.compat.common.sessions import runs
 from qir.compat.common.watching import unwatched
 from qir.conversion import apply_record, convert_qdq
 from qir.ir.graph import Graph
 from qir.ir.walk import walk_nodes
+from qir.models import load
 from qir.passes.balancing.scaling import BALANCE_FACTOR, FIELD
 
 MODEL_FILES = ("fake_quant_model", "deploy_model", "quant_info")
 """What save_model of AMCT writes; the record it was given."""
 _log = logging.getLogger(__name__)
+
+
+def save_calibrated(
+    modified: str, record_file: str | None, save_path: str | None, kinds: Collection[str]
+) -> None:
+    """save_model of a calibration graph in a file, with checks of all arguments but the first.
+
+    CompatTypeErrors, CompatValueErrors and CompatRuntimeErrors are AMCT's.
+    """
+    check_strings({"record_file": record_file, "save_path": save_path})
+    assert record_file is not None
+    assert save_path is not None
+    with amct_errors():
+        check_distinct(modified, record_file, *map(str, output_paths(save_path)))
+        records = calibrated_records(record_file, runs().failure(record_file))
+        write_models(quantized_graph(load(modified), records, Path(modified).name), save_path, kinds)
 
 
 def calibrated_records(record_file: str, failure: str | None) -> Mapping[str, LayerRecord]:
@@ -45,7 +64,7 @@ def calibrated_records(record_file: str, failure: str | None) -> Mapping[str, La
         if isinstance(record, LayerRecord):
             found[key] = record
             continue
-        why = failure or "has the model run batch_num times with amct.AMCT_SO?"
+        why = failure or "has the model run batch_num times, in a session with AMCT_SO if it is a file?"
         raise CompatRuntimeError(
             f"cannot find scale_d of layer {key} in record_file, please check data calibration process! "
             f"({why})"
