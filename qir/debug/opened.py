@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from qir.backends.targets import target_named
 from qir.config.open import ConfigSource
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.ir.graph import Graph
@@ -122,7 +123,7 @@ def open_model(
     else:
         graph = quantize(
             source, data, statistics=statistics, target=target, pipeline=pipeline, method=method,
-            skip=skip, config=config, progress=progress,
+            skip=skip, config=config, form=target_named(target).forms[0], progress=progress,
         ).graph  # fmt: skip
     return Opened(graph, data, None if name is None else Path(name).name, progress or SILENT)
 

@@ -237,3 +237,12 @@ def test_values_that_are_not_finite_name_the_node(closed: Graph) -> None:
     data["x"][1] = np.nan
     with pytest.raises(CalibrationError, match="sample 1"):
         get_sensitivity_of_nodes(closed, "mse", data)
+
+
+def test_other_targets_and_precisions() -> None:
+    scores = {}
+    for kind in ("int8", "int16", "int16-ec"):
+        config = {"model_config": {"all_node_type": kind}}
+        opened = open_model(net(), samples(), target="qdq", config=config)
+        scores[kind] = sensitivity_table(opened, "sqnr", node_type="weight").scores["first"]["sqnr"]
+    assert scores["int16-ec"] > scores["int8"] + 30  # two int8 tensors instead of one
