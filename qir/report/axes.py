@@ -49,15 +49,13 @@ class Axis:
         return [place * step for place in range(first, last + 1)]
 
 
-def linear(values: Iterable[float], *, from_zero: bool = False) -> Axis:
-    """An axis that holds all finite `values`."""
+def linear(values: Iterable[float], room: float = 0.0) -> Axis:
+    """An axis that holds all finite `values`, and beyond both ends `room`, a share of what they span."""
     found = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(found), max(found)
-    if from_zero:
-        low, high = min(low, 0.0), max(high, 0.0)
     if low == high:
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
-    return Axis(low, high)
+    return Axis(low - room * (high - low), high + room * (high - low))
 
 
 def logarithmic(values: Iterable[float]) -> Axis:

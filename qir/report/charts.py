@@ -150,7 +150,7 @@ def box_chart(label: str, y_label: str, five: Sequence[Sequence[float]]) -> BoxC
     `five` holds least, lower, median, upper and greatest, each by channel.
     """
     channels = min(map(len, five))
-    y_axis = linear([value for row in (five[0], five[4]) for value in row])
+    y_axis = linear([value for row in (five[0], five[4]) for value in row], room=0.03)
     x_axis = Axis(-0.5, max(channels - 0.5, 0.5))
     half = max((across(x_axis.place(1)) - across(x_axis.place(0))) * 0.35, 0.3) if channels > 1 else 20.0
     whiskers, boxes, medians = [], [], []

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChainableUndefined, Environment, PackageLoader, select_autoescape
 
 from qir import __version__
 from qir.ir.atomic import written_aside
@@ -80,15 +80,15 @@ def render_page(sources: Sources, title: str) -> str:
 
 
 def _channels(sources: Sources) -> list[Mapping[str, object]]:
-    """By node: its name, op, and a chart for each of its box plots."""
+    """By node: its name, op, and for each of its box plots a chart and the axis of the channels."""
     found: list[Mapping[str, object]] = []
-    for node in sources.entries("channels", "nodes"):
-        charts = []
-        for box in node.get("boxes") or []:
+    for n, node in enumerate(sources.entries("channels", "nodes")):
+        boxes = []
+        for b, box in enumerate(sources.entries("channels", "nodes", n, "boxes")):
             five = [[_finite(value) for value in box.get(key) or []] for key in _FIVE]
-            label = f"{box.get('of')} {box.get('tensor')}, by channel (axis {box.get('axis')})"
-            charts.append(box_chart(label, "value", five))
-        found.append({"node": node.get("node"), "op": node.get("op"), "charts": charts})
+            axis = number_at(sources, "channels", "nodes", n, "boxes", b, "axis", kind="count")
+            boxes.append((box_chart(f"{box.get('of')} {box.get('tensor')}", "value", five), axis))
+        found.append({"node": node.get("node"), "op": node.get("op"), "boxes": boxes})
     return found
 
 
@@ -102,7 +102,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("qir.report"),
         autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
+        undefined=ChainableUndefined,  # a document may lack anything
         trim_blocks=True,
         lstrip_blocks=True,
     )

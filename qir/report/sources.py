@@ -49,9 +49,10 @@ class Sources:
         return found
 
     def entries(self, *path: str | int) -> list[Any]:
-        """A list at a place; empty where there is none."""
+        """A list of objects at a place; empty where there is none."""
         found = self.get(*path)
-        return found if isinstance(found, list) else []
+        is_list = isinstance(found, list) and all(isinstance(entry, dict) for entry in found)
+        return found if is_list else []
 
 
 def page_path(prefix: FilePath | None, debug: FilePath | None) -> Path:

@@ -93,7 +93,7 @@ def _chart(tried: tuple[Tried, ...]) -> LineChart | None:
     ]
     if len(samples) < 2:
         return None
-    axis = linear([sample.y for sample in samples if sample.y is not None])
+    axis = linear([sample.y for sample in samples if sample.y is not None], room=0.05)
     return line_chart(
         "The metric of each model that was evaluated", "evaluations", "metric", axis, [("metric", samples)]
     )

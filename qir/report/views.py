@@ -65,7 +65,7 @@ def error_of(score: float, metric: str) -> float:
 
 def _score_axis(scores: Sequence[float], metric: str) -> Axis:
     if metric == "sqnr" or metric not in _LABELS:
-        return linear(scores)
+        return linear(scores, room=0.05)
     return logarithmic([error_of(score, metric) for score in scores])
 
 
