@@ -6,22 +6,13 @@ from collections.abc import Iterator
 
 from qir.ir.constant import Constant
 from qir.ir.errors import PassError
+from qir.ir.float_graph import float_graph as float_graph
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.printer import print_quant
-from qir.ir.quants import erase_quant, is_quant, unquantized, value_precision
+from qir.ir.quants import erase_quant, is_quant, value_precision
 from qir.ir.types import QuantParams, QuantSpec
 from qir.runtime.compensation import rounded_array
-
-
-def float_graph(graph: Graph) -> Graph:
-    """A copy without quants, whose layers read the values behind them."""
-    copy = graph.clone()
-    for node in copy.nodes:
-        if is_quant(node):
-            copy.replace(node.output, unquantized(node.output))
-            copy.erase(node)
-    return copy
 
 
 def with_quantized_weights(graph: Graph) -> Graph:

@@ -112,16 +112,16 @@ def _copy(unit: Unit) -> dict[str, Array]:
 
 def _advance(runs: Sequence[_Run], float_step: Step, step: Step) -> None:
     """Run a step of both models on all samples."""
-    sessions = float_step.session(), step.session()
+    links = float_step.link(), step.link()
 
     def run(item: _Run) -> None:
-        float_step.run(sessions[0], item.floats)
-        step.run(sessions[1], item.rounded)
+        links[0].run(item.floats)
+        links[1].run(item.rounded)
 
     def stop() -> None:
-        for session in sessions:
-            if session is not None:
-                session.stop()
+        for link in links:
+            if link.session is not None:
+                link.session.stop()
 
     for _ in ordered_map(run, runs, cores(), stop):
         pass

@@ -1,15 +1,18 @@
-"""A float graph as a chain of sessions, any of which can be entered with values other than the float ones."""
+"""A float graph as a chain of sessions, any of which can be entered with values other than the float ones.
+
+Whatever runs in parts (calibration, layers measured one by one, bias correction) runs in such links.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.region import extract
 from qir.ir.walk import readings
-from qir.runtime.segments import Segment, split
+from qir.runtime.segments import Segment, infer_anew, split
 from qir.runtime.session import Session
 from qir.runtime.units import Array
 
@@ -19,15 +22,11 @@ State = dict[str, Array]
 
 @dataclass(frozen=True)
 class Link:
-    """A segment of a graph: its nodes, and the values that later segments read or the graph returns.
-
-    `reached` names the values that are there before it runs; `session` is None when it hands nothing on.
-    """
+    """A segment of a graph: its nodes, and the values that it hands on, in a session (None: it has none)."""
 
     nodes: tuple[Node, ...]
     segment: Segment
     handed_on: tuple[Value, ...]
-    reached: frozenset[str]
     session: Session | None
 
     def run(self, state: State) -> State:
@@ -46,24 +45,26 @@ class Link:
 class Chain:
     """The segments of a graph in running order, each a session that runs in the thread that calls."""
 
-    def __init__(self, graph: Graph, taps: Sequence[Value], limit: int) -> None:
-        """`taps` and `limit` say where to cut, as in `split`; taps are not fetched."""
-        self.results = frozenset(value.name for value in graph.outputs)
-        self.links: list[Link] = []
-        reached = frozenset(value.name for value in graph.inputs)
-        for segment in split(graph, taps, limit):
-            self.links.append(self._link(graph, segment, reached))
-            made = {value.name for value in segment.graph.outputs} & segment.kept
-            reached = (reached - set(segment.last_read)) | made
+    def __init__(self, graph: Graph, taps: Sequence[Value], limit: int, *, fetch: bool = False) -> None:
+        """`taps` and `limit` say where to cut, as in `split`; with `fetch`, taps are handed on.
 
-    def _link(self, graph: Graph, segment: Segment, reached: frozenset[str]) -> Link:
+        The types of what nodes make are inferred anew.
+        """
+        infer_anew(graph)
+        self.results = frozenset(value.name for value in graph.outputs)
+        tapped = {value.name for value in taps} if fetch else set()
+        self.links = [self._link(graph, segment, tapped) for segment in split(graph, taps, limit)]
+
+    def _link(self, graph: Graph, segment: Segment, tapped: Set[str]) -> Link:
         nodes = tuple(graph.node(node.name) for node in segment.graph.nodes)
-        wanted = [v.name for v in segment.graph.outputs if v.name in segment.kept or v.name in self.results]
-        values = tuple(graph.value(name) for name in wanted)
+        wanted = segment.kept | self.results | tapped
+        values = tuple(graph.value(v.name) for v in segment.graph.outputs if v.name in wanted)
         session = None
-        if values:
+        if len(values) == len(segment.graph.outputs):
+            session = Session(segment.graph, threads=1, shared=True)
+        elif values:
             session = Session(extract(graph, needed(nodes, values), values), threads=1, shared=True)
-        return Link(nodes, segment, values, reached, session)
+        return Link(nodes, segment, values, session)
 
     def outputs(self, place: int, state: State) -> State:
         """The outputs of the graph that links from `place` on make of a state before them, which is used up.

@@ -10,49 +10,47 @@ from qir.ir.node import Node, Value
 from qir.ir.region import extract
 from qir.ir.types import TensorType
 from qir.ir.walk import readings
+from qir.runtime.chain import Link, needed
+from qir.runtime.segments import Segment, infer_anew
 from qir.runtime.session import Session
-from qir.runtime.units import Array
 
 
 @dataclass(frozen=True)
 class Step:
-    """A part of a graph: `results` are those of its layers, `dropped` the values that no later step reads."""
+    """A part of a graph that ends with the results of layers, by name."""
 
-    graph: Graph | None
+    part: Segment | None
     results: tuple[str, ...]
-    dropped: tuple[str, ...]
 
-    def session(self) -> Session | None:
-        """Runs the part, in the thread that calls; None when there is nothing to compute."""
-        return None if self.graph is None else Session(self.graph, threads=1, shared=True)
-
-    def run(self, session: Session | None, state: dict[str, Array]) -> None:
-        """Put what the part makes into `state`, and take out what is read no more."""
-        if session is not None:
-            state.update(session.run({name: state[name] for name in session.inputs}))
-        for name in self.dropped:
-            state.pop(name, None)
+    def link(self) -> Link:
+        """Opens a session for the part, if there is anything to compute."""
+        if self.part is None:
+            return Link((), Segment(Graph(), frozenset()), (), None)
+        graph = self.part.graph
+        return Link(graph.nodes, self.part, graph.outputs, Session(graph, threads=1, shared=True))
 
 
 def steps_of(graph: Graph, results: Collection[str]) -> list[Step]:
     """All nodes that results and outputs depend on; results of later steps depend on earlier ones.
 
-    Outputs of the graph stay in the state to the end. Values that a session cannot take as input (no tensors,
-    or of unknown type) are computed again in each step that needs them.
+    Results and outputs of the graph stay in the state until the last step that reads them, outputs to the
+    end. Values that a session cannot take as input (no tensors, or of unknown type) are computed again in
+    each step that needs them. The types of what nodes make are inferred anew.
     """
+    infer_anew(graph)
     ends = [graph.value(name) for name in results]
     parts = list(_parts(graph, [*_by_level(graph, ends), list(dict.fromkeys(graph.outputs))]))
     last = {value.name: i for i, (part, _) in enumerate(parts) if part is not None for value in part.inputs}
-    kept = {value.name for value in graph.outputs}
+    returned = {value.name for value in graph.outputs}
     steps: list[Step] = []
-    held = {value.name for value in graph.inputs}
     for i, (part, wanted) in enumerate(parts):
-        held |= set() if part is None else {value.name for value in part.outputs}
-        dropped = sorted(name for name in held if last.get(name, -1) <= i and name not in kept)
-        dropped = [name for name in dropped if name not in wanted]
-        held -= set(dropped)
+        segment = None
+        if part is not None:
+            names = {value.name for value in (*part.inputs, *part.outputs)}
+            later = {name for name in names if last.get(name, -1) > i}
+            segment = Segment(part, frozenset(later | names & {*returned, *wanted}))
         is_last = i == len(parts) - 1  # makes outputs, some of which may be results of steps before
-        steps.append(Step(part, () if is_last else tuple(wanted), tuple(dropped)))
+        steps.append(Step(segment, () if is_last else tuple(wanted)))
     return steps
 
 
@@ -77,7 +75,7 @@ def _parts(graph: Graph, ends: Sequence[Sequence[Value]]) -> Iterator[tuple[Grap
     there = set(graph.inputs)
     for wanted in ends:
         missing = [v for v in wanted if v not in there and v.producer is not None]
-        chosen = _needed(nodes, missing, there)
+        chosen = needed(nodes, missing, there)
         done |= set(chosen)
         outputs = dict.fromkeys(missing)
         for value in (v for node in chosen for v in node.outputs if v is not None and _is_feedable(v)):
@@ -85,16 +83,6 @@ def _parts(graph: Graph, ends: Sequence[Sequence[Value]]) -> Iterator[tuple[Grap
                 outputs[value] = None
         there |= {value for value in outputs if _is_feedable(value)}
         yield (extract(graph, chosen, list(outputs)) if outputs else None), [v.name for v in wanted]
-
-
-def _needed(nodes: Sequence[Node], wanted: Collection[Value], there: Collection[Value]) -> list[Node]:
-    """Those of `nodes` that `wanted` values are made of, from values that are `there`."""
-    missing, found = set(wanted), []
-    for node in reversed(nodes):
-        if any(value in missing for value in node.outputs if value is not None):
-            found.append(node)
-            missing.update(value for value in readings(node) if value not in there)
-    return found[::-1]
 
 
 def _is_feedable(value: Value) -> bool:

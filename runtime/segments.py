@@ -13,11 +13,12 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from qir.frontends.onnx import infer_types
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.region import extract
 from qir.ir.types import TensorType
-from qir.ir.walk import readings
+from qir.ir.walk import readings, walk_nodes
 
 SEGMENT_BYTES = 4 << 20
 """Estimated bytes of tapped tensors that a segment may hold; a larger tensor has a segment of its own."""
@@ -64,6 +65,17 @@ def split(graph: Graph, taps: Collection[Value], limit: int = SEGMENT_BYTES) -> 
         kept = frozenset(v.name for v in ends if last.get(graph.value(v.name), -1) >= end)
         found.append(Segment(segment, kept))
     return found
+
+
+def infer_anew(graph: Graph) -> None:
+    """Give what nodes make the types that follow from inputs and constants, whatever the model declares.
+
+    ONNX Runtime overlooks a wrong declaration within a graph, but not where a part of it reads the value.
+    """
+    for value in (v for node in walk_nodes(graph) for v in node.outputs if v is not None):
+        if isinstance(value.type, TensorType):
+            value.type = TensorType(value.type.dtype)
+    infer_types(graph)
 
 
 def _last_readings(nodes: Sequence[Node]) -> dict[Value, int]:

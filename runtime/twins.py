@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qir.ir.dtypes import DType
+from qir.ir.float_graph import float_graph
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import bias_add, is_quant, quant_of, quantized_layers, unquantized
@@ -47,9 +48,10 @@ def without_quants(graph: Graph, *, rounded: bool) -> Graph:
 
     Biases that are still open are read in float; PassError for another open quant.
     """
+    if not rounded:
+        return float_graph(graph)
     copy = graph.clone()
-    if rounded:
-        copy.opsets.setdefault(DOMAIN, 1)
+    copy.opsets.setdefault(DOMAIN, 1)
     builder = _Builder(copy)
     for i, output in enumerate(copy.outputs):
         copy.set_output(i, unquantized(output))
@@ -58,8 +60,7 @@ def without_quants(graph: Graph, *, rounded: bool) -> Graph:
             quant = quant_of(value)
             if value is not None and quant is not None:
                 is_open_bias = isinstance(quant, QuantSpec) and quant.qtype is DType.I32
-                plain = is_open_bias or not rounded
-                node.set_input(i, unquantized(value) if plain else builder.rounded(value, node))
+                node.set_input(i, unquantized(value) if is_open_bias else builder.rounded(value, node))
     for node in reversed(copy.nodes):
         if is_quant(node) and not node.output.is_read:
             copy.erase(node)

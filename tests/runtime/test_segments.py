@@ -10,6 +10,8 @@ from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
 from qir.ir.types import UNKNOWN, Dim, QuantSpec, SequenceType, tensor
+from qir.runtime.chain import Chain
+from qir.runtime.levels import steps_of
 from qir.runtime.segmented import SegmentedSession
 from qir.runtime.segments import estimated_bytes, split
 from qir.runtime.session import Session
@@ -106,6 +108,23 @@ def test_wrongly_declared_shapes_do_not_matter(shape: tuple[Dim, ...]) -> None:
     found = SegmentedSession(graph, [graph.value("r")], 1).run({"x": x})
     np.testing.assert_array_equal(found["logits"], expected["logits"])
     assert graph.value("r").tensor.shape == shape
+
+
+@pytest.mark.parametrize("shape", [(7, 4, 6, 6), ("N", 4, 6), ("N",)])
+def test_nor_do_they_where_a_part_is_run_alone(shape: tuple[Dim, ...]) -> None:
+    graph, x = conv_net(), images(1)
+    expected = Session(graph, threads=1, taps=["r"]).run({"x": x})
+    for name in ("c1", "r", "c2"):
+        graph.value(name).type = tensor(DType.F32, shape)
+    copy = graph.clone()
+    parts = Chain(copy, [copy.value("r")], 1)
+    assert len(parts.links) > 1
+    np.testing.assert_allclose(parts.outputs(0, {"x": x})["logits"], expected["logits"], rtol=1e-5, atol=1e-6)
+    state = {"x": x}
+    for step in steps_of(graph, ["c1", "c2"]):
+        step.link().run(state)
+        assert set(step.results) <= set(state)
+    np.testing.assert_allclose(state["logits"], expected["logits"], rtol=1e-5, atol=1e-6)
 
 
 def test_quants_are_bypassed_also_where_they_are_returned() -> None:
