@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -25,8 +26,13 @@ STATIC = ("L1", "L2", "INT8", "float32 sums", "1 − cosine")
 
 def parsed(page: Path) -> Element:
     """The document; html5lib raises ParseError for what is not valid HTML."""
+    return _tree(page.read_text(encoding="utf-8"))
+
+
+@functools.lru_cache(maxsize=1)
+def _tree(text: str) -> Element:
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), strict=True)
-    found: Element = parser.parse(page.read_text(encoding="utf-8"))
+    found: Element = parser.parse(text)
     return found
 
 
@@ -149,14 +155,13 @@ def check_self_contained(page: Path) -> None:
         assert word not in script
     text = page.read_text(encoding="utf-8")
     assert "default-src 'none'" in text
-    assert set(re.findall(r"https?://[^\s\"'<)]*", text)) <= set(strings_with_links(tree))
+    assert set(_links(text)) <= {link for word in tree.itertext() for link in _links(word)}
     ids = [element.get("id") for element in tree.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
 
 
-def strings_with_links(tree: Element) -> Iterator[str]:
-    for text in tree.itertext():
-        yield from re.findall(r"https?://[^\s\"'<)]*", text)
+def _links(text: str) -> list[str]:
+    return re.findall(r"https?://[^\s\"'<)]*", text)
 
 
 def large_report(layers: int) -> dict[str, Any]:
