@@ -7,11 +7,11 @@ import numpy as np
 from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError
 from qir.ir.node import Node, Value
-from qir.ir.quants import coarse_quant
+from qir.ir.quants import coarse_quant, is_coarse
 from qir.ir.types import QuantParams, QuantSpec
-from qir.passes.weight_scales import quant_source
+from qir.passes.weight_scales import closed_params, quant_source
 from qir.runtime.calibration import METHODS, CalibrationMethod
-from qir.runtime.compensation import covered, fine_spec, params_of_range_of, rest_params
+from qir.runtime.compensation import fine_spec, params_of_range_of, rest_params
 from qir.runtime.scales import NO_SCALE, in_float16, is_lost
 from qir.runtime.statistics import TensorStatistics
 
@@ -31,12 +31,17 @@ def activation_params(
     """What a method chooses for a quant; CalibrationError names the tensor.
 
     Scales of float16 tensors, and with `float16` all, are rounded to float16. With error compensation the
-    first of the two quants is closed here, if it is open, by the range that the method chooses for 16 bits.
+    first of the two quants gets the range that the method chooses for 16 bits, and the second, once the first
+    is closed, follows from that.
     """
     source, coarse = quant_source(node), coarse_quant(node)
+    if coarse is not None:
+        return rest_params(closed_params(coarse), spec)
     try:
-        if coarse is not None:
-            return _rest_params(coarse, spec, statistics, method)
+        if is_coarse(node):
+            fine = _params(method, statistics, fine_spec(spec))
+            lost = is_lost(fine, max(-statistics.minimum, statistics.maximum))
+            return QuantParams.of(spec, 1.0) if lost else params_of_range_of(fine, spec)
         params = _params(method, statistics, spec)
     except CalibrationError as error:
         raise CalibrationError(f"tensor '{source.name}' (quantized as '{node.name}'): {error}") from error
@@ -62,7 +67,7 @@ def close_activation(node: Node, params: QuantParams, statistics: TensorStatisti
     """Give a quant its scale, and its readers a note when the tensor never varied."""
     node.output.type = node.output.tensor.with_quant(params)
     low, high = statistics.minimum, statistics.maximum
-    if low == high:
+    if low == high and not is_coarse(node):
         for layer, _ in node.output.uses:
             layer.metadata[CONSTANT_INPUT] = (
                 f"its input '{quant_source(node).name}' was {low:.9g} in every sample"
@@ -75,20 +80,6 @@ def too_large(source: Value, spec: QuantSpec, statistics: TensorStatistics) -> s
     if spec.qtype is not DType.F16 or max(-low, high) <= _LARGEST_HALF:
         return None
     return f"its input '{source.name}' leaves the range of float16: it is within [{low:.3g}, {high:.3g}]"
-
-
-def _rest_params(
-    coarse: Node, spec: QuantSpec, statistics: TensorStatistics, method: CalibrationMethod
-) -> QuantParams:
-    """The parameters of the second quant of error compensation."""
-    first = coarse.output.tensor.quant
-    if isinstance(first, QuantParams):
-        return rest_params(first, statistics.minimum, statistics.maximum, spec)
-    assert first is not None
-    fine = _params(method, statistics, fine_spec(first))
-    closed = params_of_range_of(fine, first)
-    coarse.output.type = coarse.output.tensor.with_quant(closed)
-    return rest_params(closed, *covered(fine), spec)
 
 
 def _params(method: CalibrationMethod, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:

@@ -26,6 +26,7 @@ from typing import Annotated, ClassVar, Literal
 from qir.ir.errors import CalibrationError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
+from qir.ir.quants import is_coarse, layers_reading
 from qir.ir.types import QuantSpec
 from qir.passes.activation_scales import (
     activation_params,
@@ -40,7 +41,7 @@ from qir.passes.insertion.selection import Selection, check_layers, check_ops, c
 from qir.passes.left_float import leave_in_float
 from qir.passes.measurement import open_activation_quants, statistics_for
 from qir.passes.selected_quants import selected_quant
-from qir.passes.weight_scales import quant_source
+from qir.passes.weight_scales import quant_source, with_coarse
 from qir.runtime.calibration import METHODS, CalibrationMethod, Ifmr
 from qir.runtime.scales import unusable_range
 from qir.runtime.statistics import TensorStatistics
@@ -78,7 +79,7 @@ class Calibrate(Pass):
             if reason is None:
                 context.rewrites.applied(self.name, node.name)
                 continue
-            for layer, _ in node.output.uses:
+            for layer in layers_reading(node):
                 leave_in_float(layer, reason)
                 context.rewrites.refused(self.name, layer.name, reason)
         return True
@@ -103,8 +104,9 @@ class Calibrate(Pass):
             check_ops("ops", self.ops, context.rules)
             check_layers("layers", self.layers, graph, context.rules)
         check_patterns("regex", self.regex)
-        found = [selected_quant(graph, node, selection) for node in open_activation_quants(graph)]
-        return [node for node in found if node is not None]
+        quants = [node for node in open_activation_quants(graph) if not is_coarse(node)]
+        found = [selected_quant(graph, node, selection) for node in quants]
+        return with_coarse(node for node in found if node is not None)
 
 
 def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.ir.quants import bias_add, erase_quant, is_quant, unquantized
+from qir.ir.quants import bias_add, erase_quant, is_quant, layers_reading, unquantized
 from qir.ir.walk import walk_nodes
 from qir.passes.rules import TargetRules
 
@@ -20,7 +20,14 @@ def note_float(layer: Node, reason: str) -> bool:
 
 
 def leave_in_float(layer: Node, reason: str) -> None:
-    """Let a layer that was to be quantized read floats, the Add of a MatMul's bias included."""
+    """Let a layer that was to be quantized read floats, the Add of a MatMul's bias included.
+
+    For the second quant of error compensation that is what happens to all of its readers.
+    """
+    if is_quant(layer):
+        for each in layers_reading(layer):
+            leave_in_float(each, reason)
+        return
     for reader in (layer, bias_add(layer)):
         for i, value in enumerate(() if reader is None else reader.inputs):
             if reader is None or value is None or value.producer is None or not is_quant(value.producer):

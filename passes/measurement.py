@@ -59,17 +59,13 @@ def take_statistics(graph: Graph, context: Context, weights: Weights) -> Statist
 
 
 def open_activation_quants(graph: Graph) -> list[Node]:
-    """The open quants of values that are not constants, in running order.
-
-    Of two for error compensation only the second, which is closed together with the first.
-    """
+    """The open quants of values that are not constants, in running order."""
     return [
         node
         for node in graph.nodes
         if is_quant(node)
         and isinstance(node.output.tensor.quant, QuantSpec)
         and (node.inputs[0] is None or node.inputs[0].constant is None)
-        and not is_coarse(node)
     ]
 
 
@@ -136,6 +132,8 @@ def _wanted(graph: Graph) -> dict[str, list[str]]:
     """The values behind open quants, with the layers that read these."""
     found: dict[str, list[str]] = {}
     for node in open_activation_quants(graph):
+        if is_coarse(node):
+            continue
         found.setdefault(_name(node), []).extend(use.node.name for use in node.output.uses)
     return found
 

@@ -23,12 +23,15 @@ from typing import ClassVar, Literal
 
 from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
+from qir.ir.node import Node
+from qir.ir.quants import is_coarse, layers_reading
+from qir.ir.types import QuantSpec
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insertion.selection import Selection, check_layers, check_ops, check_patterns
 from qir.passes.left_float import leave_in_float
 from qir.passes.selected_quants import selected_quant
-from qir.passes.weight_scales import open_weight_spec, quant_source, too_large, weight_params
+from qir.passes.weight_scales import open_weight_spec, quant_source, too_large, weight_params, with_coarse
 from qir.runtime.scales import NO_SCALE
 from qir.runtime.weights import Arq, Kl, Mse, WeightMethod
 
@@ -60,19 +63,16 @@ class QuantizeWeights(Pass):
         method, changed = self.weight_method(), False
         selection = self._selection(graph, context)
         for node in graph.nodes:
-            spec = None if node.graph is None else open_weight_spec(node)
+            spec = None if node.graph is None or is_coarse(node) else open_weight_spec(node)
             quant = None if spec is None else selected_quant(graph, node, selection)
-            if spec is None or quant is None:
+            if quant is None:
                 continue
             changed = True
-            reason = too_large(quant, spec)
-            params = weight_params(quant, spec, method) if reason is None else None
-            if params is not None:
-                quant.output.type = quant.output.tensor.with_quant(params)
+            reason = next(filter(None, (_close(each, method) for each in with_coarse([quant]))), None)
+            if reason is None:
                 context.rewrites.applied(self.name, quant.name)
                 continue
-            reason = reason or f"its weights '{quant_source(quant).name}' are too small: {NO_SCALE}"
-            for layer, _ in quant.output.uses:
+            for layer in layers_reading(quant):
                 leave_in_float(layer, reason)
                 context.rewrites.refused(self.name, layer.name, reason)
         return changed
@@ -101,3 +101,15 @@ class QuantizeWeights(Pass):
             check_layers("layers", self.layers, graph, context.rules)
         check_patterns("regex", self.regex)
         return selection
+
+
+def _close(quant: Node, method: WeightMethod) -> str | None:
+    """Close an open quant; or the reason why its readers must stay in float."""
+    spec = quant.output.tensor.quant
+    assert isinstance(spec, QuantSpec)
+    reason = too_large(quant, spec)
+    params = weight_params(quant, spec, method) if reason is None else None
+    if params is None:
+        return reason or f"its weights '{quant_source(quant).name}' are too small: {NO_SCALE}"
+    quant.output.type = quant.output.tensor.with_quant(params)
+    return None

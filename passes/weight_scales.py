@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from qir.ir.dtypes import DType
 from qir.ir.errors import PassError, QirError
@@ -18,11 +17,8 @@ from qir.runtime.weights import Arq, WeightMethod
 
 
 def open_weight_spec(node: Node) -> QuantSpec | None:
-    """The spec of a node that is an open quant of a constant and not of an int32 bias; otherwise None.
-
-    Of two for error compensation that is the second, which is closed together with the first.
-    """
-    if not is_quant(node) or quant_source(node).constant is None or is_coarse(node):
+    """The spec of a node that is an open quant of a constant and not of an int32 bias; otherwise None."""
+    if not is_quant(node) or quant_source(node).constant is None:
         return None
     quant = node.output.tensor.quant
     return quant if isinstance(quant, QuantSpec) and quant.qtype is not DType.I32 else None
@@ -31,8 +27,8 @@ def open_weight_spec(node: Node) -> QuantSpec | None:
 def weight_params(node: Node, spec: QuantSpec, method: WeightMethod) -> QuantParams | None:
     """The scales of the quant of a constant; None when all its elements would become zero.
 
-    With error compensation the first of the two quants, if it is open, is closed here, by the range of the
-    weights, and the second gets that of the rest, whatever the method: nothing is gained from clipping.
+    With error compensation the first of the two quants gets the range of the weights and the second, once the
+    first is closed, that of the rest, whatever the method: nothing is gained from clipping.
     """
     source, coarse = quant_source(node), coarse_quant(node)
     assert source.constant is not None
@@ -41,22 +37,31 @@ def weight_params(node: Node, spec: QuantSpec, method: WeightMethod) -> QuantPar
         return QuantParams(spec)
     try:
         if coarse is not None:
-            return rest_of_weights(weights, _closed_first(coarse, weights), spec)
-        params = method.close(weights, spec)
+            return rest_of_weights(weights, closed_params(coarse), spec)
+        params = (Arq() if is_coarse(node) else method).close(weights, spec)
     except QirError as error:
         readers = ", ".join(f"'{use.node.name}'" for use in node.output.uses)
         raise PassError(f"weight '{source.name}' of {readers}: {error}") from error
-    return None if is_lost(params, float(np.abs(weights).max())) else params
+    return None if is_lost(params, float(np.abs(weights).max())) and not is_coarse(node) else params
 
 
-def _closed_first(coarse: Node, weights: npt.NDArray[Any]) -> QuantParams:
-    """The parameters of the first of two quants, closed now if it is open."""
-    quant = coarse.output.tensor.quant
-    if isinstance(quant, QuantSpec):
-        quant = Arq().close(weights, quant)
-        coarse.output.type = coarse.output.tensor.with_quant(quant)
-    assert quant is not None
-    return quant
+def closed_params(quant: Node) -> QuantParams:
+    """The parameters of a quant; PassError while it is open."""
+    params = quant.output.tensor.quant
+    if not isinstance(params, QuantParams):
+        raise PassError(f"quant '{quant.name}' has no scale yet, which that of its rest follows from")
+    return params
+
+
+def with_coarse(quants: Iterable[Node]) -> list[Node]:
+    """Open quants as they are to be closed: the first of two for error compensation in front of its rest."""
+    found: list[Node] = []
+    for quant in quants:
+        coarse = coarse_quant(quant)
+        if coarse is not None and isinstance(coarse.output.tensor.quant, QuantSpec):
+            found.append(coarse)
+        found.append(quant)
+    return found
 
 
 def too_large(node: Node, spec: QuantSpec) -> str | None:

@@ -30,28 +30,16 @@ def fine_spec(spec: QuantSpec) -> QuantSpec:
 
 def params_of_range_of(fine: QuantParams, spec: QuantSpec) -> QuantParams:
     """`spec`, that of the first tensor, closed by the range that parameters of the fine spec cover."""
-    low, high = covered(fine)
+    qmin, qmax = fine.spec.qtype.integer_range
+    scale, zero = fine.scale_array(), fine.zero_point_array()
+    low, high = (qmin - zero) * scale, (qmax - zero) * scale
     return params_of_range(-high if spec.symmetric else low, high, spec, least=LEAST_FLOAT)
 
 
-def covered(params: QuantParams) -> tuple[F32, F32]:
-    """The smallest and the largest number that each scale can stand for."""
-    qmin, qmax = params.spec.qtype.integer_range
-    scale, zero = params.scale_array(), params.zero_point_array()
-    return ((qmin - zero) * scale).astype(np.float32), ((qmax - zero) * scale).astype(np.float32)
-
-
-def rest_params(coarse: QuantParams, low: npt.ArrayLike, high: npt.ArrayLike, spec: QuantSpec) -> QuantParams:
-    """`spec`, that of the second tensor, closed for data in [low, high] that `coarse` has rounded.
-
-    What lies outside of the range of `coarse` leaves more than half a step; the second tensor holds that,
-    too, at the price of its resolution.
-    """
-    bottom, top = covered(coarse)
+def rest_params(coarse: QuantParams, spec: QuantSpec) -> QuantParams:
+    """`spec`, that of the second tensor, closed for what `coarse` leaves of numbers in its range."""
     half = coarse.scale_array() / np.float32(2)
-    beyond = np.maximum(np.asarray(high, np.float32) - top, bottom - np.asarray(low, np.float32))
-    bound = np.maximum(half, beyond)
-    return params_of_range(-bound, bound, spec, least=LEAST_FLOAT)
+    return params_of_range(-half, half, spec, least=LEAST_FLOAT)
 
 
 def rest_of_weights(weights: npt.NDArray[Any], coarse: QuantParams, spec: QuantSpec) -> QuantParams:

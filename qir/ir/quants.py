@@ -112,6 +112,14 @@ def is_coarse(quant: Node) -> bool:
     return any(is_quant(use.node) and use.index == 1 for use in quant.output.uses)
 
 
+def layers_reading(quant: Node) -> tuple[Node, ...]:
+    """The nodes that read what a quant gives, itself or with its rest added, each once."""
+    found: dict[Node, None] = {}
+    for reader, _ in quant.output.uses:
+        found |= dict.fromkeys(layers_reading(reader)) if is_quant(reader) else {reader: None}
+    return tuple(found)
+
+
 def find_quant(value: Value, spec: QuantSpec) -> Value | None:
     """The value rounded under `spec` alone (open or closed) in its own graph, if there is such a quant."""
     for node, _ in value.uses:
