@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from qir.runtime.statistics_file import Statistics as Statistics
     from qir.search.driver import auto_quantize as auto_quantize
     from qir.search.steps import SearchResult as SearchResult
+    from qir.search.tuning.driver import tune as tune
+    from qir.search.tuning.result import TuneResult as TuneResult
     from qir.sensitivity_report import SensitivityReport as SensitivityReport
     from qir.sensitivity_report import sensitivity as sensitivity
 
@@ -46,6 +48,7 @@ _HOME = {
     "Statistics": "qir.runtime.statistics_file",
     "SearchResult": "qir.search.steps",
     "SensitivityReport": "qir.sensitivity_report",
+    "TuneResult": "qir.search.tuning.result",
     "apply_record": "qir.conversion",
     "auto_quantize": "qir.search.driver",
     "calibrate": "qir.calibration",
@@ -59,6 +62,7 @@ _HOME = {
     "quantize": "qir.quantization",
     "save": "qir.models",
     "sensitivity": "qir.sensitivity_report",
+    "tune": "qir.search.tuning.driver",
 }
 
 __all__ = [
@@ -73,6 +77,7 @@ __all__ = [
     "SearchResult",
     "SensitivityReport",
     "Statistics",
+    "TuneResult",
     "apply_record",
     "auto_quantize",
     "calibrate",
@@ -86,6 +91,7 @@ __all__ = [
     "quantize",
     "save",
     "sensitivity",
+    "tune",
 ]
 __version__ = "0.1.0"
 

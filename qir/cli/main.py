@@ -17,6 +17,7 @@ from qir.cli.report import report
 from qir.cli.run import run
 from qir.cli.sensitivity import sensitivity
 from qir.cli.settings import SETTINGS
+from qir.cli.tune import tune
 
 
 @click.group(context_settings=SETTINGS)
@@ -26,6 +27,6 @@ def main() -> None:
 
 
 for command in (
-    quantize, auto, sensitivity, debug, report, calibrate, config, convert, run, compare, check, amct,
+    quantize, auto, tune, sensitivity, debug, report, calibrate, config, convert, run, compare, check, amct,
 ):  # fmt: skip
     main.add_command(command)

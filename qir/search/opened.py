@@ -55,7 +55,8 @@ def opened_search(
     )
     fingerprints = inputs.fingerprints(data, sensitivity, outputs.form)
     session.cache_clear()
-    place = Place(outputs.output, outputs.form, samples)
+    target = inputs.model.target
+    place = Place(outputs.output, outputs.form, samples, target.has_deploy_model)
     with Journal(journal_path(outputs.output)) as journal:
         changed = journal.begin(fingerprints, outputs.restart)
         place.clear()

@@ -27,17 +27,24 @@ class Place:
     """Where a search writes: files of the prefix, and a folder of its own beside them while it runs.
 
     What is to be in place is written in that folder, so that a killed search leaves nothing else behind, and
-    the next one clears it.
+    the next one clears it. Without `deploys`, of a target that has no deploy model, the fake-quant model is
+    all there is.
     """
 
     output: str
     form: str
     samples: Sequence[Feeds]
+    deploys: bool = True
 
     @property
     def paths(self) -> Paths:
         """The files of the best model."""
         return output_paths(self.output)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of them that there are for the target."""
+        return self.paths if self.deploys else (self.paths.fake_quant_model,)
 
     @property
     def folder(self) -> Path:
@@ -70,9 +77,7 @@ class Place:
         """The fake-quant model of a configuration, for the evaluator to look at."""
         folder = self.scratch / f"{_STEP}{number}"
         folder.mkdir()
-        path = folder / self.paths.fake_quant_model.name
-        save_model(lower(graph, self.form, self.samples[0]), path)
-        return path
+        return self._write_fake_quant(graph, folder)
 
     def remove_candidates(self) -> None:
         """Remove the models that have been evaluated."""
@@ -84,14 +89,18 @@ class Place:
         aside = self.scratch / "best"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        write_files(graph, os.path.join(aside, self._name), self.form, self.samples[0])
+        if self.deploys:
+            write_files(graph, os.path.join(aside, self._name), self.form, self.samples[0])
+        else:
+            self._write_fake_quant(graph, aside)
         self._move(aside)
 
     def publish_candidate(self, graph: Graph, candidate: Path) -> None:
         """As `publish`, with the fake-quant model that the evaluator has run: it needs no trial."""
         aside = Paths(*(candidate.with_name(path.name) for path in self.paths))
         try:
-            write_ascend(graph, aside, self._name or graph.name)
+            if self.deploys:
+                write_ascend(graph, aside, self._name or graph.name)
         except (OSError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BackendError(f"the files '{self.output}_…' cannot be written: {reason}") from error
@@ -100,8 +109,10 @@ class Place:
     def inspect(self, graph: Graph, samples: int) -> Inspected:
         """Check and prove on some samples the files in place, which are those of `graph`.
 
-        They are removed when that fails.
+        They are removed when that fails. Without a deploy model there is nothing to prove.
         """
+        if not self.deploys:
+            return Inspected(self.paths, (), None)
         try:
             findings, proof = inspect_files(graph, self.paths, self.form, self.samples[:samples])
         except BaseException:
@@ -114,6 +125,11 @@ class Place:
         for path in (*self.paths, self.folder / FINAL_CONFIG_FILE):
             path.unlink(missing_ok=True)
             Path(f"{path}.data").unlink(missing_ok=True)
+
+    def _write_fake_quant(self, graph: Graph, folder: Path) -> Path:
+        path = folder / self.paths.fake_quant_model.name
+        save_model(lower(graph, self.form, self.samples[0]), path)
+        return path
 
     @property
     def _name(self) -> str:

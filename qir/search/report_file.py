@@ -44,7 +44,7 @@ def write_search_report(
         about,
         collected=() if graph is None else inputs.context.collected,
         similarity=similarity,
-        paths=result.paths,
+        paths=result.paths if search.place.deploys else None,
         accuracy=None if graph is None or best is None else _accuracy(inputs, result.steps[0], best),
         search=_entry(strategy, result),
     )
@@ -66,7 +66,7 @@ def _report(
         report_layers(graph, shapes_of(graph, search.place.samples[0])),
         tuple(outputs),
         size,
-        result.paths.deploy_model.stat().st_size,
+        result.paths.deploy_model.stat().st_size if search.place.deploys else 0,
         tuple(notes(graph, outputs, without_data=False)),
         result.findings,
         result.proof,

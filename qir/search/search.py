@@ -106,7 +106,7 @@ class Search:
         """Learn from the journal which model is in place."""
         line = self.evaluations.journal.best(self._key)
         names = None if line is None else line.get("lowered")
-        whole = all(path.exists() for path in self.place.paths)
+        whole = all(path.exists() for path in self.place.files)
         self._published = names if isinstance(names, dict) and whole else None
 
     def keep_best(self, candidates: Candidates) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import killed
@@ -29,7 +30,7 @@ FILES = ("c_deploy_model.onnx", "c_fake_quant_model.onnx", "c_quant.json", "c_re
 def server() -> multiprocessing.context.ForkServerContext:
     """Makes processes that have imported everything, so that most of their time is the search."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed", "qir.search.driver"])
+    context.set_forkserver_preload(["killed", "qir.search.driver", "qir.search.tuning.driver"])
     return context
 
 
@@ -38,22 +39,29 @@ def measured(folder: Path) -> list[str]:
     return [json.dumps(line["lowered"]) for line in lines if line["kind"] == "metric"]
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize(
+    ("seed", "work", "files"),
+    [(1, killed.run, FILES), (2, killed.tune, (*FILES, "c_quant_config.json", "c_resolved_config.json"))],
+)
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(
-    seed: int, server: multiprocessing.context.ForkServerContext, tmp_path: Path
+    seed: int,
+    work: Callable[[str], None],
+    files: tuple[str, ...],
+    server: multiprocessing.context.ForkServerContext,
+    tmp_path: Path,
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    killed_after(server, whole, None, 0)
+    killed_after(server, work, whole, None, 0)
     draw = random.Random(seed)
     kills = 0
     while not (cut / "done").exists():
         more = draw.randint(1, 3) if kills < 5 else None
-        kills += killed_after(server, cut, more, draw.uniform(0, 0.3))
+        kills += killed_after(server, work, cut, more, draw.uniform(0, 0.3))
         check_published(cut)
     assert kills >= 3, "the search was over before it could be killed"
-    for name in FILES:
+    for name in files:
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     assert measured(cut) == measured(whole), "an evaluation was repeated, or another one was made"
     lines = (cut / "log.txt").read_text().splitlines()
@@ -66,10 +74,14 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
 
 
 def killed_after(
-    server: multiprocessing.context.ForkServerContext, folder: Path, lines: int | None, seconds: float
+    server: multiprocessing.context.ForkServerContext,
+    work: Callable[[str], None],
+    folder: Path,
+    lines: int | None,
+    seconds: float,
 ) -> bool:
     """Run the search; True when it was killed, so long after its evaluator had left so many more lines."""
-    process = server.Process(target=killed.run, args=(str(folder),))
+    process = server.Process(target=work, args=(str(folder),))
     log = folder / "log.txt"
     log.touch()
     before = len(log.read_text().splitlines())

@@ -1,0 +1,124 @@
+"""`qir tune`: raise the precision of as few layers as the accuracy that the user asks for takes."""
+
+from __future__ import annotations
+
+import click
+
+from qir.cli.errors import report_errors
+from qir.cli.model_argument import ModelPath, model_argument
+from qir.cli.settings import (
+    DATA_HELP,
+    SETTINGS,
+    debug_option,
+    pipeline_option,
+    prefix_option,
+    proof_samples_option,
+    quiet_option,
+    skip_option,
+    target_option,
+)
+
+
+@click.command(context_settings=SETTINGS)
+@model_argument
+@click.option("--data", help=f"Calibration data: {DATA_HELP}")
+@click.option(
+    "--stats", metavar="STATS.npz", help="Statistics of `qir calibrate`: --data only rank and prove then."
+)
+@click.option(
+    "--evaluator", required=True, metavar="FILE.py[:NAME]",
+    help="Class of AMCT's contract or function (model file -> metric); or top1:, top5:, cosine:, "
+    "sqnr:FILE.npz.",
+)  # fmt: skip
+@click.option("--max-drop", type=float, metavar="X", help="What the metric may lose.")
+@click.option(
+    "--at-least", type=float, metavar="X", help="What the metric must reach (instead of --max-drop)."
+)
+@click.option("--lower-is-better", is_flag=True, help="The metric is an error: it must not grow.")
+@click.option("--relative", is_flag=True, help="--max-drop is a share of the original model's metric.")
+@prefix_option
+@click.option(
+    "--ladder", default="int16,int16-ec,float16,float32", show_default=True, metavar="RUNG[,RUNG]",
+    help="What layers may be raised to from INT8, in this order; what the target lacks is left out.",
+)  # fmt: skip
+@click.option(
+    "--strategy", default="BinarySearch", show_default=True, help="BinarySearch, Greedy, or Refine."
+)
+@click.option(
+    "--sensitivity", default="cosine-similarity", show_default=True, help="Metric that ranks the layers."
+)
+@click.option(
+    "--sensitivity-mode", type=click.Choice(("layer", "model")), default="model", show_default=True,
+    help="Whose output is compared: the layer's own, or the model's: fewer layers are raised.",
+)  # fmt: skip
+@click.option("--max-evaluations", type=click.IntRange(min=2), metavar="N", help="Stop after so many.")
+@click.option("--max-time", type=float, metavar="SECONDS", help="Start no evaluation after so long.")
+@click.option("--keep-best", is_flag=True, help="Write the nearest model even if none keeps the accuracy.")
+@click.option("--restart", is_flag=True, help="Begin anew, whatever the journal says.")
+@target_option
+@pipeline_option
+@click.option(
+    "--quant-config", metavar="FILE.json",
+    help="A quant_config to start from: op types, subgraphs and nodes in it are pinned, the others tuned.",
+)  # fmt: skip
+@click.option("--method", metavar="NAME", help="Activation ranges; what the pipeline says if not given.")
+@skip_option
+@click.option(
+    "--form", type=click.Choice(("ascend", "qdq")),
+    help="Fake-quant graph in plain ops (predicts the deploy graph) or QuantizeLinear/DequantizeLinear; "
+    "the target's own if not given.",
+)  # fmt: skip
+@proof_samples_option
+@quiet_option
+@debug_option
+def tune(
+    model: ModelPath,
+    data: str | None,
+    stats: str | None,
+    evaluator: str,
+    max_drop: float | None,
+    at_least: float | None,
+    lower_is_better: bool,
+    relative: bool,
+    output: str,
+    ladder: str,
+    strategy: str,
+    sensitivity: str,
+    sensitivity_mode: str,
+    max_evaluations: int | None,
+    max_time: float | None,
+    keep_best: bool,
+    restart: bool,
+    target: str,
+    pipeline: str,
+    quant_config: str | None,
+    method: str | None,
+    skip: tuple[str, ...],
+    form: str | None,
+    proof_samples: int,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Mix precisions in MODEL: layers that cost accuracy in INT8 are raised, as few and as little as will do.
+
+    First every layer in INT8, then all on each rung of the ladder; then the cheapest mixture, the most
+    sensitive layers raised first. PREFIX_quant_config.json is the mixture: `qir quantize --quant-config`
+    makes the same model of it. Every answer of the evaluator is kept in PREFIX_journal.jsonl: the same
+    command goes on where it was interrupted. Exit code 3 when no mixture keeps the accuracy; then no model is
+    written.
+
+    \b
+      qir tune model.onnx --data calibration.npz --evaluator top1:labelled.npz --max-drop 0.001 -o out/model
+    """
+    with report_errors(debug):
+        from qir.cli.tune_job import TuneJob, run_job  # noqa: PLC0415
+
+        rungs = tuple(rung.strip() for rung in ladder.split(","))
+        job = TuneJob(
+            model, data, stats, evaluator, max_drop, at_least, not lower_is_better, relative, output, rungs,
+            strategy, sensitivity, sensitivity_mode, max_evaluations, max_time, keep_best, restart, target,
+            pipeline, quant_config, method, skip, form, proof_samples, quiet,
+        )  # fmt: skip
+        reached = run_job(job)
+    if not reached:
+        raise click.exceptions.Exit(3)
