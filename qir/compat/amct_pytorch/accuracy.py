@@ -11,6 +11,7 @@ from torch import nn
 
 from qir.compat.amct_pytorch.calibrating import watching_module
 from qir.compat.amct_pytorch.exporting import exported
+from qir.compat.amct_pytorch.functions import MODEL_FILES
 from qir.compat.amct_pytorch.modules import fake_quant_module
 from qir.compat.common.accuracy_search import FILES, AccuracyJob, search_accuracy
 from qir.compat.common.arguments import check_strings, check_type
@@ -56,7 +57,8 @@ def accuracy_based_auto_calibration(
         original = str(Path(folder, "original_model.onnx"))
         save(graph, original)
         evaluator = ModuleEvaluator(model_evaluator, model, graph, original)
-        search_accuracy(AccuracyJob.of(original, evaluator, files, strategy, sensitivity))
+        job = AccuracyJob.of(original, evaluator, files, strategy, sensitivity, kinds=MODEL_FILES)
+        search_accuracy(job)
 
 
 class ModuleEvaluator(AdaptedEvaluator):

@@ -21,6 +21,8 @@ from qir.config.open import create_quant_config as new_config
 from qir.frontends.torch import DynamicAxes, Example
 from qir.models import save
 
+MODEL_FILES = ("fake_quant_model", "deploy_model")
+"""What save_model writes; that of other toolkits writes the quantization file too."""
 _SPELLINGS = ("modfied_onnx_file", "modified_onnx_file", "modified_onnx_model")
 
 
@@ -127,4 +129,4 @@ def save_model(
     modified = one_of_spellings(
         "save_model", _SPELLINGS, (modfied_onnx_file, modified_onnx_file, modified_onnx_model)
     )
-    save_calibrated(modified, record_file, save_path, ("fake_quant_model", "deploy_model"))
+    save_calibrated(modified, record_file, save_path, MODEL_FILES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from qir.compat.common.calibration_graph import PIPELINE, calibration_graph
 from qir.compat.common.evaluators import run_calibration
 from qir.compat.common.fed_batches import FedBatches
 from qir.compat.common.outputs import absolute, make_folder, write_text
-from qir.compat.common.saving import calibrated_records
+from qir.compat.common.saving import MODEL_FILES, calibrated_records
 from qir.compat.common.sessions import runs
 from qir.compat.common.watching import watch_inputs
 from qir.config.amct.file import AmctConfig
@@ -78,6 +78,7 @@ class AccuracyJob:
     strategy: Strategy
     sensitivity: Metric
     pipeline: str
+    kinds: Collection[str]
 
     @staticmethod
     def of(
@@ -87,8 +88,11 @@ class AccuracyJob:
         strategy: str | Strategy,
         sensitivity: str | SensitivityBase,
         pipeline: str = PIPELINE,
+        kinds: Collection[str] = MODEL_FILES,
     ) -> AccuracyJob:
         """The job of AMCT's arguments; `files` are config_file, record_file and save_dir.
+
+        `kinds` of files are left, as in `write_models`.
 
         Paths become absolute, because callbacks may change the working directory. CompatRuntimeErrors and
         CompatValueErrors for objects of wrong classes and unknown names.
@@ -96,7 +100,7 @@ class AccuracyJob:
         model, config, record, prefix = map(absolute, (model_file, *files))
         return AccuracyJob(
             model, evaluator, config, record, prefix, strategy_named(strategy), sensitivity_of(sensitivity),
-            pipeline,
+            pipeline, kinds,
         )  # fmt: skip
 
 
@@ -153,7 +157,8 @@ def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
     last = search.steps[-1].configuration or {}
     if result.reached and result.best is not None:
         last = result.best.configuration or {}
-        place.paths.record.unlink()  # the record file that was asked for takes its place
+        for kind in {"record", *MODEL_FILES} - {*job.kinds}:  # the record has a file of its own
+            getattr(place.paths, kind).unlink()
     else:
         _log.warning(ALL_ROLLED_BACK)
     _write_last(job, found, last)
