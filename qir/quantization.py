@@ -97,38 +97,19 @@ def quantize(
     Raises a QirError that says what to do; no file is left half-written then.
     """
     check_form(form)
-    method_named(method)
-    _check_counts(batch_size, proof_samples)
-    if config is not None and method != _DEFAULT_METHOD:
-        raise ConfigError(
-            f"the configuration says by which methods to calibrate; leave out method '{method}'"
-        )
+    _check_choices(method, config, batch_size, proof_samples)
     chosen = target_named(target)
     passes = configure(chosen, pipeline, method, (skip,) if isinstance(skip, str) else skip)
     if output is not None:
         check_prefix(output)
         _check_not_input(model, output)
     original = model if isinstance(model, Graph) else load(model)
-    context = Context(
-        data=None if data is None else open_data(data, original),
-        statistics=_opened(statistics),
-        rules=chosen.rules,
-        progress=progress or SILENT,
-    )
-    if context.data is None and context.statistics is None:
-        raise ConfigError(
-            "no data to calibrate with; give data, or statistics that `qir calibrate` has taken"
-        )
+    context = _context(original, data, statistics, chosen, progress)
     if context.data is None and compare_layers:
         raise ConfigError("layers are compared on data: give data beside the statistics")
     levels = None if config is None else as_levels(config, node_names(original))
     resolved_path = None if levels is None or output is None else path_beside(output, config)
-    if config is None:
-        made = Configured(original.clone(), ())
-        PassManager(passes).run(made.graph, context)
-    else:
-        made = quantize_configured(original, config, chosen, passes, context)
-    _check_any_quantized(made.graph, chosen.rules)
+    made = _run(original, config, chosen, passes, context)
     floats = _exact(original, passes, context) if compare_layers else None
     files = Files(output, About(chosen.name, print_pipeline(passes), form), proof_samples, floats)
     done = finish(original, original is not model, made.graph, context, files)
@@ -142,15 +123,52 @@ def quantize(
     )
 
 
-def _opened(statistics: Statistics | str | os.PathLike[str] | None) -> Statistics | None:
-    return Statistics.load(statistics) if isinstance(statistics, (str, os.PathLike)) else statistics
-
-
-def _check_counts(batch_size: int | None, proof_samples: int) -> None:
+def _check_choices(
+    method: str, config: ConfigSource | None, batch_size: int | None, proof_samples: int
+) -> None:
+    method_named(method)
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, not {batch_size}")
     if proof_samples < 0:
         raise ConfigError(f"proof_samples must be 0 (no proof) or more, not {proof_samples}")
+    if config is not None and method != _DEFAULT_METHOD:
+        raise ConfigError(
+            f"the configuration says by which methods to calibrate; leave out method '{method}'"
+        )
+
+
+def _context(
+    original: Graph,
+    data: DataSource | None,
+    statistics: Statistics | str | os.PathLike[str] | None,
+    target: Target,
+    progress: Progress | None,
+) -> Context:
+    """What the passes need; ConfigError with neither data nor statistics."""
+    context = Context(
+        data=None if data is None else open_data(data, original),
+        statistics=Statistics.load(statistics) if isinstance(statistics, (str, os.PathLike)) else statistics,
+        rules=target.rules,
+        progress=progress or SILENT,
+    )
+    if context.data is None and context.statistics is None:
+        raise ConfigError(
+            "no data to calibrate with; give data, or statistics that `qir calibrate` has taken"
+        )
+    return context
+
+
+def _run(
+    original: Graph, config: ConfigSource | None, target: Target, passes: tuple[Pass, ...], context: Context
+) -> Configured:
+    """The quantized graph; PassError when not a single layer could be quantized."""
+    if config is None:
+        made = Configured(original.clone(), ())
+        PassManager(passes).run(made.graph, context)
+    else:
+        made = quantize_configured(original, config, target, passes, context)
+    _check_any_quantized(made.graph, target.rules)
+    return made
 
 
 def configure(target: Target, pipeline: str, method: str, skip: Sequence[str]) -> tuple[Pass, ...]:
