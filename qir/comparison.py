@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,9 @@ class Tolerance:
         limit = self.max_abs or 0.0
         found = []
         for output in outputs:
+            if math.isnan(output.max_abs):
+                found.append(f"output '{output.name}' is NaN in places, in one of the models or in both")
+                continue
             if bounded and not output.max_abs <= limit:
                 found.append(
                     f"output '{output.name}' differs by up to {output.max_abs:.4g}, allowed {limit:g}"

@@ -58,7 +58,7 @@ class ProcessShards:
         if self._recoveries > _RECOVERIES:
             raise CalibrationError(
                 f"{where}: worker processes have died {self._recoveries} times, here or at the samples "
-                "behind. Look for want of memory, or for samples that crash ONNX Runtime; a script "
+                "behind. Look for want of memory, or for samples that crash ONNX Runtime; a script that "
                 'calibrates with workers does so under `if __name__ == "__main__":`'
             ) from error
         self._open()

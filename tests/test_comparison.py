@@ -104,6 +104,10 @@ def test_tolerances() -> None:
     assert Tolerance(cosine=-1).violations(other) == ()
     assert len(Tolerance(cosine=-1, max_abs=0).violations(other)) == 2
     assert len(Tolerance(sqnr=100).violations(other)) == 2
+    undefined = qir.compare(two_outputs(), two_outputs(), {"x": np.float32([[1, np.nan, 3]])})
+    for tolerance in (Tolerance(), Tolerance(cosine=-1)):
+        found = tolerance.violations(undefined)
+        assert found[0] == "output 'z' is NaN in places, in one of the models or in both"
 
 
 def test_samples_bound_the_work() -> None:

@@ -20,7 +20,9 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option
     "--max-abs", type=click.FloatRange(min=0), metavar="X",
     help="Greatest difference allowed in an output; 0 unless --cosine or --sqnr is given.",
 )  # fmt: skip
-@click.option("--cosine", type=float, metavar="X", help="Least cosine similarity of each output.")
+@click.option(
+    "--cosine", type=click.FloatRange(-1, 1), metavar="X", help="Least cosine similarity of each output."
+)
 @click.option(
     "--sqnr", type=float, metavar="DB", help="Least signal-to-quantization-noise ratio of each output."
 )
