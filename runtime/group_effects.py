@@ -9,6 +9,8 @@ group: the part of the model behind it, about half on average.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,15 +26,23 @@ from qir.runtime.segments import estimated_bytes
 from qir.runtime.sensitivity import checked_score
 from qir.runtime.session import Session, aligned_copy
 from qir.runtime.switched import Switched
-from qir.runtime.switches import Choice, Switchable, switchables
+from qir.runtime.switches import Choice, Reading, Switchable, switchables
 from qir.runtime.twins import Twin, without_quants
 from qir.runtime.units import Array, Unit
 from qir.runtime.workers import cores, ordered_map
 
+SAMPLES_AT_ONCE = 8
+"""Units whose values at a cut are kept; more are run in turns, so that memory does not grow with them."""
 SEGMENTS = 24
 """Into so many parts a model is cut: in the one where a group begins, all nodes are computed."""
 _STRETCH = 4
 """After so many segments a session begins that runs all the rest."""
+_FEW = 2
+"""Up to so many units, to open sessions costs more than to run them: half as many segments, nothing else."""
+
+
+Scores = tuple[float, ...]
+"""One for each metric."""
 
 
 @dataclass(frozen=True)
@@ -47,29 +57,33 @@ class Group:
 def group_effects(
     graph: Graph,
     groups: Sequence[Group],
-    units: Sequence[Unit],
+    units: Iterable[Unit],
     metrics: Sequence[Metric],
     progress: Progress | None = None,
 ) -> list[tuple[float, ...]]:
     """For each group the mean over `units` of each metric, with this group quantized and all else in float.
 
-    The score of a unit is the worst of the model's float outputs. All units are kept at one cut.
+    The score of a unit is the worst of the model's float outputs. Few units are held at a time.
     CalibrationError for outputs that are not finite; ConfigError for a model without float outputs.
     """
-    model = _Model(graph, groups)
-    found: dict[int, tuple[float, ...]] = {}
-    with (SILENT if progress is None else progress).task("sensitivity", len(groups)) as task:
-        runs = [_Run(unit, {n: aligned_copy(a) for n, a in unit.feeds.items()}, {}) for unit in units]
-        for run in runs:
-            run.expected.update(model.expected(run.state))
-        for place in range(len(model.chain.links)):
-            here = model.begin(place)
-            scores = _scores(model, place, here, runs, metrics)
-            for i, means in zip(here, scores, strict=True):
-                found[i] = means
-                task.advance()
+    expected = operator.length_hint(units, SAMPLES_AT_ONCE)
+    model = _Model(graph, groups, few=expected <= _FEW)
+    scores: list[list[Scores]] = [[] for _ in groups]  # by group and unit
+    work = len(groups) * -(-expected // SAMPLES_AT_ONCE)
+    stream = iter(units)
+    with (SILENT if progress is None else progress).task("sensitivity", work) as task:
+        while part := list(itertools.islice(stream, SAMPLES_AT_ONCE)):
+            runs = [_Run(unit, {n: aligned_copy(a) for n, a in unit.feeds.items()}, {}) for unit in part]
+            for run in runs:
+                run.expected.update(model.expected(run.state))
+            for place in range(len(model.chain.links)):
+                here = model.begin(place)
+                for found in _scores(model, place, here, runs, metrics):
+                    for i, score in zip(here, found, strict=True):
+                        scores[i].append(score)
+                task.advance(len(here))
     equal = tuple(metric.worst(()) for metric in metrics)
-    return [found.get(i, equal) for i in range(len(groups))]
+    return [tuple(np.mean(found, axis=0).tolist()) if found else equal for found in scores]
 
 
 @dataclass
@@ -84,16 +98,17 @@ class _Run:
 class _Model:
     """The chain of a float graph, and sessions for the groups that begin at one of its segments."""
 
-    def __init__(self, graph: Graph, groups: Sequence[Group]) -> None:
-        self._closed, self.groups = graph, groups
+    def __init__(self, graph: Graph, groups: Sequence[Group], *, few: bool) -> None:
+        self._closed, self.groups, self._few = graph, groups, few
         self._floats = without_quants(graph, rounded=False)
         nodes = switchables(graph)
-        self.chain = _chain(self._floats, nodes.values())
+        self.chain = _chain(self._floats, nodes.values(), max(SEGMENTS // 2, 1) if few else SEGMENTS)
         read = set(needed(self._floats.nodes, [v for v in self._floats.outputs if v.producer is not None]))
         places = enumerate(self.chain.links)
         where = {node.name: place for place, link in places for node in link.nodes if node in read}
-        self._spans = [_span(group, where) for group in groups]
-        self._forms = _forms(groups)
+        self._choices = [_by_node(group.choice) for group in groups]
+        self._spans = [_span(choices, where) for choices in self._choices]
+        self._forms = _forms(self._choices)
         self._switched: dict[int, Switched] = {}
         self._rests: dict[int, Session] = {}
 
@@ -127,7 +142,7 @@ class _Model:
         span = self._spans[i]
         rest = self._rest_after(span[-1])
         links = self.chain.links[span[0] : rest]
-        choices = _by_node(self.groups[i].choice)
+        choices = self._choices[i]
         found: State = {}
         for place, link in enumerate(links, span[0]):
             if place in span:
@@ -151,7 +166,7 @@ class _Model:
     def _rest_after(self, place: int) -> int | None:
         """The segment from which on the rest runs at a stretch, when `place` is the last with switches."""
         rest = -(-(place + 1) // _STRETCH) * _STRETCH
-        return rest if rest < len(self.chain.links) - 1 else None
+        return rest if rest < len(self.chain.links) - 1 and not self._few else None
 
     def _open_switched(self, place: int) -> Switched:
         link = self.chain.links[place]
@@ -166,51 +181,52 @@ class _Model:
         return Session(extract(self._floats, needed(nodes, outputs), outputs), threads=1)
 
 
-def _chain(floats: Graph, nodes: Iterable[Switchable]) -> Chain:
-    """The float graph, cut where results of quantized nodes are small."""
+def _chain(floats: Graph, nodes: Iterable[Switchable], segments: int) -> Chain:
+    """The float graph, cut into so many parts where results of quantized nodes are small."""
     results = [floats.value(node.result) for node in nodes if floats.has_value(node.result)]
-    return Chain(floats, results, max(sum(map(estimated_bytes, results)) // SEGMENTS, 1))
+    return Chain(floats, results, max(sum(map(estimated_bytes, results)) // segments, 1))
 
 
 def _by_node(choice: Choice) -> dict[str, Choice]:
     """The readings of each node."""
-    names = dict.fromkeys(reading.node for reading in sorted(choice))
-    return {name: frozenset(r for r in choice if r.node == name) for name in names}
+    found: dict[str, list[Reading]] = {}
+    for reading in sorted(choice):
+        found.setdefault(reading.node, []).append(reading)
+    return {name: frozenset(readings) for name, readings in found.items()}
 
 
-def _forms(groups: Sequence[Group]) -> dict[str, tuple[Choice, ...]]:
+def _forms(groups: Iterable[Mapping[str, Choice]]) -> dict[str, tuple[Choice, ...]]:
     """The quantized forms that nodes have in any of the groups."""
     found: dict[str, dict[Choice, None]] = {}
-    for group in groups:
-        for name, choice in _by_node(group.choice).items():
+    for choices in groups:
+        for name, choice in choices.items():
             found.setdefault(name, {})[choice] = None
-    return {name: tuple(choices) for name, choices in found.items()}
+    return {name: tuple(forms) for name, forms in found.items()}
 
 
-def _span(group: Group, where: Mapping[str, int]) -> tuple[int, ...]:
+def _span(nodes: Iterable[str], where: Mapping[str, int]) -> tuple[int, ...]:
     """The segments with nodes of a group, in order; none of a node that no output depends on."""
-    return tuple(sorted({where[name] for name in _by_node(group.choice) if name in where}))
+    return tuple(sorted({where[name] for name in nodes if name in where}))
 
 
 def _scores(
     model: _Model, place: int, here: Sequence[int], runs: Sequence[_Run], metrics: Sequence[Metric]
-) -> list[tuple[float, ...]]:
-    """The mean scores of the groups that begin at a segment; the runs stand behind it afterwards."""
+) -> list[list[Scores]]:
+    """By run the scores of the groups that begin at a segment; the runs stand behind it afterwards."""
 
-    def measure(run: _Run) -> list[list[float]]:
+    def measure(run: _Run) -> list[Scores]:
         found = [_worst(model.groups[i], metrics, run, model.outputs(i, dict(run.state))) for i in here]
         model.chain.links[place].run(run.state)
         return found
 
-    every = list(ordered_map(measure, runs, cores(), model.stop))
-    return [tuple(means) for means in np.mean(every, axis=0).tolist()] if every and here else []
+    return list(ordered_map(measure, runs, cores(), model.stop))
 
 
-def _worst(group: Group, metrics: Sequence[Metric], run: _Run, found: Mapping[str, Array]) -> list[float]:
+def _worst(group: Group, metrics: Sequence[Metric], run: _Run, found: Mapping[str, Array]) -> Scores:
     """The worst scores of the float outputs of the model; those that are not in `found` are as they were."""
     layer = Twin(group.name, group.op, "", "")
     changed = [name for name in found if name in run.expected]
-    return [
+    return tuple(
         metric.worst(
             [
                 checked_score(layer, metric, run.expected[name], found[name], run.unit.where)
@@ -218,4 +234,4 @@ def _worst(group: Group, metrics: Sequence[Metric], run: _Run, found: Mapping[st
             ]
         )
         for metric in metrics
-    ]
+    )

@@ -159,7 +159,7 @@ def _runs(
     """What `visit` makes of each tensor, sample by sample."""
     with opened.progress.task("channels", None) as task:
         run = functools.partial(runner.run, visit=visit)
-        for found in ordered_map(run, opened.stream(data_num, SAMPLES), cores(), runner.stop):
+        for found in ordered_map(run, opened.samples(data_num, SAMPLES), cores(), runner.stop):
             yield {tensor: made for (_, tensor), made in found.items()}
             task.advance()
 

@@ -101,7 +101,7 @@ def _measure(opened: Opened, nodes: Sequence[Switchable], data_num: int | None) 
     measured = _Measured(0, {}, {}, {}, {})
     with opened.progress.task("distributions", None) as task:
         run = functools.partial(runner.run, visit=_statistics)
-        for found in ordered_map(run, opened.stream(data_num, SAMPLES), cores(), runner.stop):
+        for found in ordered_map(run, opened.samples(data_num, SAMPLES), cores(), runner.stop):
             for (variant, name), parts in found.items():
                 _take(measured, variant, name, parts)
             measured.samples += 1

@@ -82,7 +82,7 @@ def error_table(
         [variant.choice for variant in variants],
         values,
         chosen,
-        lambda: opened.stream(data_num, SAMPLES),
+        lambda: opened.samples(data_num, SAMPLES),
         opened.progress,
     )
     curves = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,6 +29,30 @@ from qir.runtime.switches import Switchable, switchables
 from qir.runtime.units import Unit
 
 
+@dataclass
+class Samples:
+    """Samples of the data, one by one, as often as they are asked for; `count` is how many there were.
+
+    ConfigError at the end when so many were asked for and there are fewer.
+    """
+
+    read: Callable[[], Iterator[Unit]]
+    wanted: int
+    is_asked: bool
+    count: int = 0
+
+    def __iter__(self) -> Iterator[Unit]:
+        self.count = 0
+        for unit in itertools.islice(self.read(), self.wanted):
+            self.count += 1
+            yield unit
+        if self.is_asked and self.count < self.wanted:
+            raise _too_few(self.wanted, self.count)
+
+    def __length_hint__(self) -> int:
+        return self.wanted
+
+
 @dataclass(frozen=True)
 class Opened:
     """A closed graph and its data; what `open_model` gives and every debug function takes as a model."""
@@ -37,31 +61,19 @@ class Opened:
     data: CalibrationData
     name: str | None
     progress: Progress
-    _units: list[Unit] = field(default_factory=list)
 
     @functools.cached_property
     def switchables(self) -> dict[str, Switchable]:
         """The nodes with quantizers by name, in running order."""
         return switchables(self.graph)
 
-    def units(self, count: int | None, default: int) -> list[Unit]:
+    def samples(self, count: int | None, default: int) -> Samples:
         """The first `count` samples, which must be there; without a count the first `default`, or fewer."""
         wanted = _positive(count, "data_num") if count is not None else default
-        if len(self._units) < wanted:
-            self._units[:] = itertools.islice(self._stream(), wanted)
-        if count is not None and len(self._units) < count:
-            raise _too_few(count, len(self._units))
-        return self._units[:wanted]
-
-    def stream(self, count: int | None, default: int) -> Iterator[Unit]:
-        """As `units`, one by one, for work that keeps none of them."""
-        wanted = _positive(count, "data_num") if count is not None else default
-        found = 0
-        for unit in itertools.islice(self._stream(), wanted):
-            found += 1
-            yield unit
-        if count is not None and found < count:
-            raise _too_few(count, found)
+        total = self.data.total
+        if count is not None and total is not None and total < wanted:
+            raise _too_few(wanted, total)
+        return Samples(self._stream, wanted, is_asked=count is not None)
 
     def _stream(self) -> Iterator[Unit]:
         session = functools.cache(lambda: Session(self.graph, threads=1))  # most data need no run
@@ -152,8 +164,8 @@ def _check_unchanged(changed: bool) -> None:
         )
 
 
-def _too_few(count: int, found: int) -> ConfigError:
-    return ConfigError(f"data_num: {count} samples were asked for, the data have {found}")
+def _too_few(wanted: int, found: int) -> ConfigError:
+    return ConfigError(f"data_num: {wanted} samples were asked for, the data have {found}")
 
 
 def _positive(number: int, what: str) -> int:

@@ -64,11 +64,11 @@ def partial_table(
     if not -1 <= pick_threshold <= 1:
         raise ConfigError(f"pick_threshold is a cosine, from -1 to 1, not {pick_threshold}")
     metric = CosineSimilarity()
-    units = opened.units(data_num, SAMPLES)
+    samples = opened.samples(data_num, SAMPLES)
     items = items_of(opened.graph, opened.switchables, "node", sensitive_nodes, "sensitive_nodes")
 
     def scores(groups: list[Group]) -> list[float]:
-        found = group_effects(opened.graph, groups, units, (metric,), opened.progress)
+        found = group_effects(opened.graph, groups, samples, (metric,), opened.progress)
         return [means[0] for means in found]
 
     alone = scores([Group(item.label, item.op, item.choice) for item in items])
@@ -83,7 +83,7 @@ def partial_table(
         PartialRow(item.label, item.op, score, rest)
         for (item, score), rest in zip(ranked, without, strict=True)
     ]
-    return PartialTable(opened.name, metric, len(units), pick_threshold, picked, whole, tuple(rows))
+    return PartialTable(opened.name, metric, samples.count, pick_threshold, picked, whole, tuple(rows))
 
 
 def _pick(

@@ -74,13 +74,13 @@ def sensitivity_table(
     graph = opened.toward(output_node)
     known = opened.switchables if interested_nodes is not None else switchables(graph)
     items = items_of(opened.graph, known, node_type, interested_nodes)
-    units = opened.units(data_num, SAMPLES)
+    samples = opened.samples(data_num, SAMPLES)
     groups = [Group(item.label, item.op, item.choice) for item in items]
-    scores = group_effects(graph, groups, units, chosen, opened.progress)
+    scores = group_effects(graph, groups, samples, chosen, opened.progress)
     rows = [_row(item, chosen, found) for item, found in zip(items, scores, strict=True)]
     sign = 1 if chosen[0].low_is_worse else -1
     rows.sort(key=lambda row: sign * row.scores[chosen[0].name])  # stable: equal scores in running order
-    return SensitivityTable(opened.name, node_type, chosen, len(units), _outputs(graph), tuple(rows))
+    return SensitivityTable(opened.name, node_type, chosen, samples.count, _outputs(graph), tuple(rows))
 
 
 def _row(item: Item, metrics: Sequence[Metric], scores: Sequence[float]) -> SensitivityRow:

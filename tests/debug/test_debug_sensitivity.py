@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,20 @@ def test_another_output_node_and_fewer_samples(closed: Graph) -> None:
         closed, "mse", samples(), output_node="third", interested_nodes="dense"
     )
     assert unaffected == {"dense": {"mse": 0.0}}
+
+
+def test_samples_in_several_turns_give_the_same(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = get_sensitivity_of_nodes(opened, ["mse", "sqnr"], None)
+    monkeypatch.setattr("qir.runtime.group_effects.SAMPLES_AT_ONCE", 2)
+    assert get_sensitivity_of_nodes(opened, ["mse", "sqnr"], None) == whole
+
+
+def test_a_stream_that_ends_early_is_noticed(closed: Graph) -> None:
+    def feeds() -> Iterator[dict[str, Any]]:
+        yield from each_sample()
+
+    with pytest.raises(ConfigError, match="data_num: 5 samples were asked for, the data have 3"):
+        get_sensitivity_of_nodes(closed, "mse", feeds, data_num=5)
 
 
 def test_files_have_the_numbers_of_the_table(opened: Opened, tmp_path: Path) -> None:
