@@ -28,15 +28,15 @@ def proof_lines(proof: Proof | None) -> list[str]:
     if proof.unprovable:
         names = ", ".join(f"'{layer.name}'" for layer in proof.unprovable[:_LISTED])
         more = "" if len(proof.unprovable) <= _LISTED else f" and {len(proof.unprovable) - _LISTED} more"
+        exact = "1 layer is" if proven == 1 else f"{proven} layers are"
         lines.append(
-            f"proof: {proven} layers are exact for every input; sums of {names}{more} can reach 2^24, which "
-            "float32 cannot hold: they were compared within rounding"
+            f"proof: {exact} exact for every input; sums of {names}{more} can reach 2^24, which float32 "
+            "cannot hold: they were compared within rounding"
         )
     if proof.moved:
-        lines.append(
-            f"proof: that rounding moved what {len(proof.moved)} layers behind them read, which were not "
-            "held to equality"
-        )
+        count = len(proof.moved)
+        read = "1 layer behind reads, which was" if count == 1 else f"{count} layers behind read, which were"
+        lines.append(f"proof: that rounding moved what {read} not held to equality")
     if proof.flips:
         lines.append(
             f"proof: ONNX Runtime's default optimizations change {proof.flips} integers of the fake-quant "

@@ -31,8 +31,11 @@ def test_everything_else_is_said() -> None:
     assert first.startswith("proof: 9 of 2000 integers of 8 layers differ")
     assert "on 3 samples" in first
     assert first.endswith("outputs are within 0.5")
-    assert "proof: 1 layers are exact for every input; sums of 'wide0', " in second
+    assert "proof: 1 layer is exact for every input; sums of 'wide0', " in second
     assert "'wide4' and 2 more can reach 2^24" in second
-    assert "what 1 layers behind them read" in third
+    assert third == "proof: that rounding moved what 1 layer behind reads, which was not held to equality"
     assert "change 8 integers" in fourth
     assert "(1 %)" in fourth
+    more = Proof(1, (*wide, layer("one"), layer("two"), *(layer(n, moved=True) for n in "ab")), ())
+    assert proof_lines(more)[1].startswith("proof: 4 layers are exact for every input; ")
+    assert "what 2 layers behind read, which were not held" in proof_lines(more)[2]
