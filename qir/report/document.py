@@ -14,11 +14,12 @@ from qir.backends.files import Paths
 from qir.backends.proof_result import Proof
 from qir.ir.atomic import written_aside
 from qir.ir.graph import Graph
+from qir.passes.searching.scores import method_scores
 from qir.report.entries import layer_entry, similarity_entry
 from qir.report.histograms import histogram_entries
 from qir.report.layers import LayerReport, Report
 from qir.report.listing import graph_entry
-from qir.report.plain import Entries, Json, beside, json_text, plain
+from qir.report.plain import Entries, Json, beside, cleaned, json_text, plain
 from qir.report.similarity import LayerSimilarity
 from qir.runtime.compare import OutputComparison
 from qir.runtime.statistics_file import Statistics
@@ -89,6 +90,7 @@ def report_document(
             for f in report.findings
         ],
         "proof": None if report.proof is None else _proof(report.proof),
+        "method_search": cleaned(method_scores(graph)),
         "search": search,
         "graph": graph_entry(graph),
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from qir.config.type_words import type_word
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import bias_add, is_quant, quant_of, unquantized
 from qir.ir.types import QuantParams
+from qir.passes.correct_bias import BIAS_CORRECTION
 from qir.report.layers import LayerReport
-from qir.report.plain import Entries, plain
+from qir.report.plain import Entries, cleaned, plain
 from qir.runtime.compare import OutputComparison
 
 _WEIGHT = 1
@@ -34,12 +37,15 @@ def layer_entry(layer: LayerReport, graph: Graph, total: int) -> Entries:
         "reason": layer.reason,
         "cumulative": None,
         "isolated": None,
+        "bias_correction": None,
     }
     if graph.has_node(layer.name):  # nodes within control flow are listed, but stay as they are
         node = graph.node(layer.name)
         entry["input"] = _input(node.input(0))
         entry["weight"] = _weight(node.input(_WEIGHT))
         entry["output"] = output_precision(node)
+        if BIAS_CORRECTION in node.metadata:
+            entry["bias_correction"] = cleaned(json.loads(node.metadata[BIAS_CORRECTION]))
     return entry
 
 

@@ -20,6 +20,17 @@ def plain(number: float) -> float | str:
     return number if math.isfinite(number) else str(number)
 
 
+def cleaned(found: object) -> Json:
+    """What JSON parsing gave, with words for the numbers that JSON lacks."""
+    if isinstance(found, Mapping):
+        return {str(key): cleaned(value) for key, value in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [cleaned(value) for value in found]
+    if isinstance(found, float):
+        return plain(found)
+    return found if isinstance(found, (str, int)) or found is None else str(found)
+
+
 def json_text(entries: Mapping[str, Json]) -> str:
     """The text of a file; the same entries give the same text."""
     return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -65,7 +65,8 @@ def _in_running_order(scope: Scope, children: Sequence[Scope], loose: Sequence[i
     for start in range(0, len(units), LARGEST):
         chunk = units[start : start + LARGEST]
         members = sorted(m for unit in chunk for m in unit.members)
-        whole = Scope(scope.title, members, [])
+        ends = (chunk[0].title, chunk[-1].title)
+        whole = Scope(" … ".join(ends) if all(ends) else scope.title, members, [])
         if len(members) > LARGEST:
             whole.parts = chunk
         stretches.append(whole)

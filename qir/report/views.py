@@ -113,7 +113,7 @@ def _of_debug(sources: Sources, name: str, kind: str) -> Ranking:
             )
         bars.append(Bar(str(row.get("node")), str(row.get("op")), length, shown, extra))
     title = {"node": "Layers", "weight": "Weights alone", "activation": "Activations alone"}[kind]
-    note = "Each one quantized alone; the model's outputs are compared (`qir debug sensitivity`)."
+    note = "Each one quantized alone; the model's outputs are compared."
     extra_headings = ("threshold", "bits") if kind == "activation" else ()
     return Ranking(title, note, tuple(metrics), extra_headings, tuple(bars))
 
