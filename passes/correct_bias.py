@@ -31,7 +31,7 @@ from qir.passes.context import Context
 from qir.passes.insertion.quant_nodes import read_precision, read_quant
 from qir.passes.insertion.selection import rule_of
 from qir.passes.insertion.specs import bias_type
-from qir.runtime.bias_correction import Correction, Output, is_better, measure_corrections
+from qir.runtime.bias_correction import Correction, Output, measure_corrections
 from qir.runtime.metrics import metric_named
 
 BIAS_CORRECTION = "qir.bias_correction"
@@ -71,7 +71,7 @@ class CorrectBias(Pass):
             samples=self.samples,
             progress=context.progress,
         )
-        helps = is_better(metric, found.after, found.before)
+        helps = metric.is_better(found.after, found.before)
         if not helps:
             context.rewrites.refused(
                 self.name, graph.name, f"the model's outputs get no better: {found.before} -> {found.after}"

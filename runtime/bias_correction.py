@@ -1,33 +1,42 @@
 """How far quantization shifts the mean of each layer's output channels, layer after layer.
 
-The float and the quantized model run side by side, step by step (`levels.py`), on a few samples that are all
-kept at one step. The shift of a layer is mean(float output - quantized output) per channel, where the
-quantized output comes of all layers before, quantized and corrected; adding it to the bias is adding it to
-the output, so that nothing runs twice. Cost per sample: a forward of the float model, one of the quantized
-model in steps, and one of the quantized model as it was, for the comparison at the end. Source: Nagel et al.,
-Data-Free Quantization Through Weight Equalization and Bias Correction, 2019, with data.
+The float and the quantized model are one graph (`shadows.py`), which runs step by step (`levels.py`) on a
+few samples that are all kept at one step. The shift of a layer is mean(float output - quantized output) per
+channel, where the quantized output comes of all layers before, quantized and corrected; adding it to the
+bias is adding it to the output, so that nothing runs twice. One pass over both outputs (`mean_errors.py`)
+gives the shift, and the metric before and after it. Cost per sample: a forward of the float model and one of
+the quantized model, in steps, and for the first `JUDGED` samples one of the quantized model as it was.
+Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019, with data.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from qir.ir.graph import Graph
+from qir.ir.quants import unquantized
+from qir.runtime.chain import State
 from qir.runtime.levels import Step, steps_of
+from qir.runtime.mean_errors import ChannelSums, channel_sums, follows_from_sums, mean_error, shifted
 from qir.runtime.metrics import Metric
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.sensitivity import checked_score
 from qir.runtime.session import Session, aligned_copy
+from qir.runtime.shadows import with_shadows
+from qir.runtime.switches import switchables
 from qir.runtime.twins import Twin, without_quants
-from qir.runtime.units import Array, CalibrationData, Unit
+from qir.runtime.units import CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
 
+JUDGED = 4
+"""Samples on which the model's outputs are compared at the end, for which the model as it was must run."""
 F64 = npt.NDArray[np.float64]
 
 
@@ -53,7 +62,10 @@ class Correction:
 
 @dataclass(frozen=True)
 class Corrections:
-    """By layer; `before` and `after` are of the model's outputs, without any and with the kept ones."""
+    """By layer; `before` and `after` are of the model's outputs, without any and with the kept ones.
+
+    These are scores of the first `JUDGED` samples.
+    """
 
     samples: int
     layers: Mapping[str, Correction]
@@ -63,11 +75,17 @@ class Corrections:
 
 @dataclass
 class _Run:
-    """A sample, with the values of both models that are needed later."""
+    """A sample, the values of both models that are needed later, and corrections still to be made."""
 
     unit: Unit
-    floats: dict[str, Array]
-    rounded: dict[str, Array]
+    state: State
+    shifts: list[tuple[str, F64, int]] = field(default_factory=list)
+
+    def apply(self) -> None:
+        """Shift the quantized outputs whose corrections are kept."""
+        for name, shift, axis in self.shifts:
+            self.state[name] = shifted(self.state[name], shift, axis)
+        self.shifts.clear()
 
 
 def measure_corrections(
@@ -84,92 +102,101 @@ def measure_corrections(
     Biases may be open. A correction is kept when it improves the mean of the metric over the samples.
     CalibrationError for values that are not finite; PassError for open quants of inputs and weights.
     """
-    floats, rounded = (without_quants(graph, rounded=flag) for flag in (False, True))
-    plain = functools.cache(lambda: Session(rounded, threads=1))
-    units = list(itertools.islice(data.units(lambda feeds: plain().run(feeds, plain().outputs)), samples))
-    runs = [_Run(unit, _copy(unit), _copy(unit)) for unit in units]
-    by_value = {output.value: output for output in outputs}
+    plain = Session(without_quants(graph, rounded=True), threads=1)
+    units = list(itertools.islice(data.units(lambda feeds: plain.run(feeds, plain.outputs)), samples))
+    runs = [_Run(unit, {n: aligned_copy(a) for n, a in unit.feeds.items()}) for unit in units]
+    doubled, shadows = _doubled(graph)
+    by_shadow = {shadows[output.value]: output for output in outputs}
     found: dict[str, Correction] = {}
-    pairs = zip(steps_of(floats, by_value), steps_of(rounded, by_value), strict=True)
-    with (SILENT if progress is None else progress).task("correct-bias", len(outputs)) as task:
-        for float_step, step in pairs:
-            _advance(runs, float_step, step)
-            for value in step.results:
-                found[by_value[value].layer] = _corrected(runs, by_value[value], metric)
+    with (
+        (SILENT if progress is None else progress).task("correct-bias", len(outputs)) as task,
+        ThreadPoolExecutor(cores(), thread_name_prefix="qir") as pool,
+    ):
+        for step in steps_of(doubled, [name for s, o in by_shadow.items() for name in (o.value, s)]):
+            results = {name: by_shadow[name] for name in step.results if name in by_shadow}
+            for (name, output), sums in zip(
+                results.items(), _advance(runs, step, results, pool), strict=True
+            ):
+                found[output.layer] = _corrected(runs, name, output, sums, metric)
                 task.advance()
-    after = _model_score(metric, runs, [run.rounded for run in runs])
-    before = after
+    for run in runs:
+        run.apply()
+    names = [value.name for value in dict.fromkeys(graph.outputs)]
+    floats = [{name: run.state[unquantized(graph.value(name)).name] for name in names} for run in runs]
+    corrected = [{n: run.state[shadows.get(n, n)] for n in floats[0]} for run in runs]
+    after = before = _model_score(metric, units, floats, corrected)
     if any(correction.kept for correction in found.values()):
-        names = [value.name for value in graph.outputs]
-        quantized = ordered_map(lambda run: plain().run(_copy(run.unit), names), runs, cores(), plain().stop)
-        before = _model_score(metric, runs, list(quantized))
+        few = units[:JUDGED]
+        quantized = ordered_map(lambda unit: plain.run(unit.feeds, names), few, cores(), plain.stop)
+        before = _model_score(metric, few, floats[:JUDGED], list(quantized))
+        after = _model_score(metric, few, floats[:JUDGED], corrected[:JUDGED])
     return Corrections(len(runs), {o.layer: found[o.layer] for o in outputs}, before, after)
 
 
-def _copy(unit: Unit) -> dict[str, Array]:
-    return {name: aligned_copy(array) for name, array in unit.feeds.items()}
+def _doubled(graph: Graph) -> tuple[Graph, Mapping[str, str]]:
+    """Both models in one graph, which returns the outputs of both, and what stands for a float value."""
+    nodes = switchables(graph).values()
+    choice = frozenset(reading for node in nodes for reading in (*node.weights, *node.activations))
+    doubled, (shadows,) = with_shadows(graph, [choice])
+    for value in dict.fromkeys(doubled.outputs):
+        if value.name in shadows:
+            doubled.add_output(doubled.value(shadows[value.name]))
+    return doubled, shadows
 
 
-def _advance(runs: Sequence[_Run], float_step: Step, step: Step) -> None:
-    """Run a step of both models on all samples."""
-    links = float_step.link(), step.link()
+def _advance(
+    runs: Sequence[_Run], step: Step, results: Mapping[str, Output], pool: Executor
+) -> list[list[ChannelSums | None]]:
+    """Run a step of both models on all samples: for each of the results its sums in each sample."""
+    link = step.link()
 
-    def run(item: _Run) -> None:
-        links[0].run(item.floats)
-        links[1].run(item.rounded)
+    def run(item: _Run) -> list[ChannelSums | None]:
+        item.apply()
+        link.run(item.state)
+        return [channel_sums(item.state[o.value], item.state[n], o.axis) for n, o in results.items()]
 
-    def stop() -> None:
-        for link in links:
-            if link.session is not None:
-                link.session.stop()
-
-    for _ in ordered_map(run, runs, cores(), stop):
-        pass
+    rows = [future.result() for future in [pool.submit(run, item) for item in runs]]
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in results]
 
 
-def _corrected(runs: Sequence[_Run], output: Output, metric: Metric) -> Correction:
-    """The correction of a layer; when it is kept, the quantized outputs in `runs` have it afterwards."""
-    channels = runs[0].floats[output.value].shape[output.axis] if runs else 0
-    total, count = np.zeros(channels), 0
-    for run in runs:
-        expected, found = run.floats[output.value], run.rounded[output.value]
-        if expected.shape == found.shape and expected.size:
-            axes = tuple(i for i in range(found.ndim) if i != output.axis % found.ndim)
-            total += np.subtract(expected, found, dtype=np.float64).sum(axis=axes)
-            count += expected.size // channels
-    shift = total / max(count, 1)
-    twin = Twin(output.layer, output.op, output.value, output.value)
-
-    def judge(run: _Run) -> tuple[float, float, Array]:
-        expected, found = run.floats[output.value], run.rounded[output.value]
-        along = shift.astype(found.dtype).reshape(-1, *[1] * (found.ndim - output.axis % found.ndim - 1))
-        moved = aligned_copy(found + along)
-        before = checked_score(twin, metric, expected, found, run.unit.where)
-        return before, checked_score(twin, metric, expected, moved, run.unit.where), moved
-
-    judged = list(ordered_map(judge, runs, cores(), lambda: None))
+def _corrected(
+    runs: Sequence[_Run], name: str, output: Output, sums: Sequence[ChannelSums | None], metric: Metric
+) -> Correction:
+    """The correction of a layer; when it is kept, the runs shift the quantized output before they go on."""
+    channels = runs[0].state[name].shape[output.axis] if runs else 0
+    shift = mean_error(sums, channels)
+    judged = [_judged(run, name, output, each, shift, metric) for run, each in zip(runs, sums, strict=True)]
     before, after = (float(np.mean([item[i] for item in judged])) if judged else 0.0 for i in (0, 1))
-    kept = is_better(metric, after, before)
+    kept = metric.is_better(after, before)
     if kept:
-        for run, item in zip(runs, judged, strict=True):
-            run.rounded[output.value] = item[2]
+        for run in runs:
+            run.shifts.append((name, shift, output.axis))
     return Correction(shift, before, after, kept)
 
 
-def is_better(metric: Metric, score: float, other: float) -> bool:
-    """Whether a score of the metric is better than another."""
-    return score > other if metric.low_is_worse else score < other
+def _judged(
+    run: _Run, name: str, output: Output, sums: ChannelSums | None, shift: F64, metric: Metric
+) -> tuple[float, float]:
+    """The metric of an output as it is, and shifted."""
+    if sums is not None and follows_from_sums(metric):
+        before, after = sums.score(metric, np.zeros_like(shift)), sums.score(metric, shift)
+        if not math.isnan(before + after):
+            return before, after
+    expected, found = run.state[output.value], run.state[name]
+    twin = Twin(output.layer, output.op, output.value, output.value)
+    moved = shifted(found.copy(), shift, output.axis)
+    before = checked_score(twin, metric, expected, found, run.unit.where)
+    return before, checked_score(twin, metric, expected, moved, run.unit.where)
 
 
-def _model_score(metric: Metric, runs: Sequence[_Run], found: Sequence[Mapping[str, Array]]) -> float:
+def _model_score(
+    metric: Metric, units: Sequence[Unit], floats: Sequence[State], found: Sequence[State]
+) -> float:
     """The mean over the samples of the worst score of a float output of the model."""
     scores: list[float] = []
-    for run, outputs in zip(runs, found, strict=True):
-        names = [n for n in outputs if n in run.floats and run.floats[n].dtype.kind == "f"]
-        names = [name for name in names if name not in run.unit.feeds]
+    for unit, expected, outputs in zip(units, floats, found, strict=True):
+        names = [n for n, array in expected.items() if array.dtype.kind == "f" and n not in unit.feeds]
         twins = [Twin(name, "output", name, name) for name in names]
-        values = [
-            checked_score(t, metric, run.floats[t.layer], outputs[t.layer], run.unit.where) for t in twins
-        ]
+        values = [checked_score(t, metric, expected[t.layer], outputs[t.layer], unit.where) for t in twins]
         scores.append(metric.worst(values))
     return float(np.mean(scores)) if scores else metric.worst(())

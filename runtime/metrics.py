@@ -82,10 +82,13 @@ class CosineSimilarity(Metric):
         """Σab / (|a| |b|)."""
         out = np.empty(differences.PRODUCTS, np.float64)
         differences.sum_products(flat_floats(data), flat_floats(other), out)
-        aa, bb, ab = out.tolist()
+        return self.of_products(*out.tolist())
+
+    def of_products(self, aa: float, bb: float, ab: float) -> float:
+        """The same from Σa², Σb² and Σab."""
         if aa == 0:
             return 1.0
-        return float(ab / (math.sqrt(aa) * math.sqrt(bb))) if bb else 0.0
+        return ab / (math.sqrt(aa) * math.sqrt(bb)) if bb > 0 else 0.0
 
 
 class Sqnr(SumsMetric):

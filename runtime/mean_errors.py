@@ -1,0 +1,81 @@
+"""The mean error of a layer's output channels, and what taking it away does to a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qir.runtime.kernels import flat_floats
+from qir.runtime.kernels.channel_sums import CHANNEL_SUMS, sum_channels
+from qir.runtime.metrics import CosineSimilarity, MeanSquaredError, Metric, Sqnr, Sums
+from qir.runtime.units import Array
+
+F64 = npt.NDArray[np.float64]
+_BY_SUMS = (CosineSimilarity, MeanSquaredError, Sqnr)
+"""Metrics that follow from sums per channel, with a shift as well: the arrays are read once for both."""
+
+
+@dataclass(frozen=True)
+class ChannelSums:
+    """Sums over each channel of a float and a quantized output of one sample: [CHANNEL_SUMS, channels].
+
+    `count` is the number of elements of a channel.
+    """
+
+    sums: F64
+    count: int
+
+    @property
+    def error(self) -> F64:
+        """Σ (float - quantized) of each channel."""
+        found: F64 = self.sums[0] - self.sums[1]
+        return found
+
+    def score(self, metric: Metric, shift: F64) -> float:
+        """The metric when the quantized output is shifted; only for metrics that `follows_from_sums`."""
+        a, b, aa, bb, ab = self.sums
+        moved = float(np.sum(bb + shift * (2 * b + self.count * shift)))
+        product, signal = float(np.sum(ab + shift * a)), float(np.sum(aa))
+        if isinstance(metric, CosineSimilarity):
+            return metric.of_products(signal, moved, product)
+        left = (a - b) - self.count * shift
+        square = float(np.sum((aa - 2 * ab + bb) - shift * ((a - b) + left)))
+        assert isinstance(metric, (MeanSquaredError, Sqnr))
+        unknown = np.nan
+        return metric.of_sums(
+            Sums(signal, max(square, 0.0), unknown, unknown, unknown, self.count * len(shift))
+        )
+
+
+def follows_from_sums(metric: Metric) -> bool:
+    """Whether `ChannelSums.score` knows the metric."""
+    return type(metric) in _BY_SUMS
+
+
+def channel_sums(expected: Array, found: Array, axis: int) -> ChannelSums | None:
+    """The sums of two outputs with channels along `axis`; None for empty ones and for different shapes."""
+    if expected.shape != found.shape or not expected.size:
+        return None
+    place = axis % expected.ndim
+    channels, inner = expected.shape[place], int(np.prod(expected.shape[place + 1 :]))
+    out = np.empty((CHANNEL_SUMS, channels), np.float64)
+    sum_channels(flat_floats(expected), flat_floats(found), channels, inner, out)
+    return ChannelSums(out, expected.size // channels)
+
+
+def mean_error(sums: Sequence[ChannelSums | None], channels: int) -> F64:
+    """The mean of (float - quantized) of each channel over all samples."""
+    there = [item for item in sums if item is not None]
+    total = sum((item.error for item in there), np.zeros(channels))
+    found: F64 = total / max(sum(item.count for item in there), 1)
+    return found
+
+
+def shifted(array: Array, shift: F64, axis: int) -> Array:
+    """An array with its channels shifted: the array itself where it can be written to."""
+    along = shift.astype(array.dtype).reshape(-1, *[1] * (array.ndim - axis % array.ndim - 1))
+    found: Array = np.add(array, along, out=array if array.flags.writeable else None)
+    return found
