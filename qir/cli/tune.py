@@ -61,7 +61,11 @@ from qir.cli.settings import (
     "--quant-config", metavar="FILE.json",
     help="A quant_config to start from: op types, subgraphs and nodes in it are pinned, the others tuned.",
 )  # fmt: skip
-@click.option("--method", metavar="NAME", help="Activation ranges; what the pipeline says if not given.")
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="Activation ranges (the pipeline's if not given); search: the best for all layers in INT16.",
+)
 @skip_option
 @click.option(
     "--form", type=click.Choice(("ascend", "qdq")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -118,7 +119,8 @@ def phase_table(result: TuneResult) -> Table:
     """The phases, one a row."""
     table = Table()
     for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("phase", "layers", "met") else "right")
+        justify: Literal["left", "right"] = "left" if heading in ("phase", "layers", "met") else "right"
+        table.add_column(heading, justify=justify, no_wrap=heading == "phase")
     for phase in result.phases:
         table.add_row(*_cells(phase, result))
     return table
@@ -128,7 +130,7 @@ def _cells(phase: Phase, result: TuneResult) -> tuple[str, ...]:
     step, best = phase.step, result.search.best
     if step is None:
         return phase.name, "", "", "", "", "", str(phase.evaluated)
-    is_best = best is not None and step.configuration == best.configuration
+    is_best = best is not None and step.number == best.number
     mark = "" if not is_best else " <- best" if result.reached else " <- nearest"
     raised = "" if phase.raised is None else f"{phase.raised} of {step.total}"
     return (

@@ -68,8 +68,9 @@ def tune(
 
     `evaluator`, `max_drop`, `at_least`, `higher_is_better`, `relative`, `sensitivity`, `statistics`, limits
     and journal are as for `auto_quantize`. `config` is a `quant_config` to start from: what it says of op
-    types, subgraphs and nodes stays. `method` calibrates activations (None: as the pipeline says); layers of
-    `skip` stay in float.
+    types, subgraphs and nodes stays. `method` calibrates activations (None: as `config` or the pipeline
+    says); `search`, or a search in `config`, chooses one for all by the outputs of the model in INT16. Layers
+    of `skip` stay in float.
 
     Files of the prefix `output` are as `quantize` writes them, and `<output>_quant_config.json` is the
     mixture with which `quantize` makes them again, bit for bit, from the same model, data, target and

@@ -27,6 +27,7 @@ from qir.search.report_file import write_search_report
 from qir.search.rungs import Rung
 from qir.search.search import Search
 from qir.search.strategies.base import Strategy
+from qir.search.tuning.calibration import with_one_method
 from qir.search.tuning.ladder import cost
 from qir.search.tuning.mixtures import Mixtures
 from qir.search.tuning.phases import Phases
@@ -103,7 +104,8 @@ def run_tuning(job: TuneJob, files: ConfigFiles) -> TuneResult:
 def _tuned(job: TuneJob, files: ConfigFiles, search: Search) -> TuneResult:
     inputs, written = job.inputs, _Written()
     search.check_original(inputs.file_for_evaluator(search.place.scratch))
-    mixtures = Mixtures(inputs, job.start, job.rungs)
+    start, choice = with_one_method(job.start, inputs)
+    mixtures = Mixtures(inputs, start, job.rungs)
     search.begin()
     found: list[Ranking] = []
 
@@ -125,9 +127,11 @@ def _tuned(job: TuneJob, files: ConfigFiles, search: Search) -> TuneResult:
         stopped = True
     ranking = found[0] if found else Ranking(dict.fromkeys(mixtures.layers, 0.0))
     how = Ending(write_config, job.outputs.proof_samples, job.outputs.keep_best, inputs.context.progress)
-    original = phase_of("float model", search.steps[:1])
+    first = [phase_of("float model", search.steps[:1])]
+    if choice:
+        first.append(Phase("calibration", None, 0, choice))
     result = finish(search, mixtures, ranking, None, stopped, how)
-    done: tuple[Phase, ...] = (original, *phases.done)
+    done: tuple[Phase, ...] = (*first, *phases.done)
     if written.levels is None:
         return TuneResult(result, done, None, None, None, ())
     return TuneResult(result, done, written.levels, files.config, files.resolved, written.rows)
