@@ -34,7 +34,10 @@ _log = logging.getLogger(__name__)
 
 
 class Paths(NamedTuple):
-    """Where the files of one quantized model are; models over 2 GB have their data in `<model>.data`."""
+    """Where the files of one quantized model are; models over 2 GB have their data in `<model>.data`.
+
+    Of targets without a deploy model only the fake-quant model is there.
+    """
 
     fake_quant_model: Path
     deploy_model: Path
@@ -98,12 +101,15 @@ def write_and_look(
     feeds: Feeds | None,
     look: Callable[[Paths], Callable[[R | None], T]],
     examine: Callable[[ModelFile], R] | None = None,
+    *,
+    deploys: bool = True,
 ) -> tuple[Paths, T]:
     """As `write_files`, and what a look at the files shows, before they are in their place.
 
     `examine` runs the written fake-quant model, with one thread and ONNX Runtime's optimizations, in place of
     a trial run on `feeds`. Beside it, `look` sees the files and may begin; what it returns ends the look,
-    given what `examine` returned. An error of either leaves no file.
+    given what `examine` returned. An error of either leaves no file. Without `deploys`
+    the fake-quant model is all that is written.
     """
     check_form(form)
     check_prefix(prefix)
@@ -120,7 +126,8 @@ def write_and_look(
             return_freed_memory()
 
             def write_rest() -> Callable[[R | None], T]:
-                write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
+                if deploys:
+                    write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
                 return look(aside)
 
             with ThreadPoolExecutor(1) as beside:

@@ -47,22 +47,27 @@ def write_inspected_files(
     proven: int | None = None,
     recording: Future[Recording] | None = None,
     progress: Progress = SILENT,
+    *,
+    deploys: bool = True,
 ) -> Inspected:
     """Write the files of a completely quantized graph, read both models back, check and prove them.
 
     The proof runs on the first `proven` of the `samples` (None: all). `recording`, which may still be under
     way, is of the float model, with whose outputs those of the written fake-quant model are compared. Without
     samples, the model is tried on made-up inputs; the rest is as in `write_files`. BackendError when the
-    proof fails: then no file is left.
+    proof fails: then no file is left. Without `deploys` there is only the fake-quant model, and nothing to
+    prove.
     """
 
     def examine(model: ModelFile) -> tuple[OutputComparison, ...]:
         return () if recording is None else compare_recorded(recording.result(), model, progress)
 
     def look(paths: Paths) -> Callable[[tuple[OutputComparison, ...] | None], Inspected]:
-        early = None if large else _ReadBack(graph, paths, form, samples[:proven])
+        early = None if large or not deploys else _ReadBack(graph, paths, form, samples[:proven])
 
         def end(outputs: tuple[OutputComparison, ...] | None) -> Inspected:
+            if not deploys:
+                return Inspected(paths, (), None, outputs or ())
             with progress.task("prove", None):
                 read = early or _ReadBack(graph, paths, form, samples[:proven])
                 return Inspected(paths, read.findings, read.prove(), outputs or ())
@@ -71,7 +76,8 @@ def write_inspected_files(
 
     large = sum(v.constant.data.nbytes for v in graph.constants if v.constant is not None) > LARGE
     feeds = samples[0] if samples else None
-    paths, seen = write_and_look(graph, prefix, form, feeds, look, None if recording is None else examine)
+    tried = None if recording is None else examine
+    paths, seen = write_and_look(graph, prefix, form, feeds, look, tried, deploys=deploys)
     return replace(seen, paths=paths)
 
 

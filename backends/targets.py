@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from qir.backends.ascend.rules import RULES
+from qir.backends.form_names import check_form
 from qir.backends.qdq.rules import RULES as QDQ_RULES
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.passes.rules import TargetRules
@@ -25,6 +26,18 @@ class Target:
     pipelines: Mapping[str, str]
     forms: tuple[str, ...] = ("ascend", "qdq")
     has_deploy_model: bool = True
+
+    def form(self, asked: str | None) -> str:
+        """The form of the fake-quant graph, the usual one for None; ConfigError for one that it lacks."""
+        if asked is None:
+            return self.forms[0]
+        check_form(asked)
+        if asked not in self.forms:
+            raise ConfigError(
+                f"target '{self.name}' has no form '{asked}' of the fake-quant graph, only "
+                f"{', '.join(self.forms)}"
+            )
+        return asked
 
 
 _CLEAN = "infer-types,fold-constants,eliminate-identity"

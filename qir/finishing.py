@@ -38,13 +38,15 @@ from a bad one, to a decibel or so, at a tenth of the time that calibration take
 class Files:
     """What is to be written where (nothing without `output`), on how many samples it is to be proven.
 
-    `floats` is the float graph with which each layer is compared; None: layers are not compared.
+    `floats` is the float graph with which each layer is compared; None: layers are not compared. Without
+    `deploys` the target has no deploy model.
     """
 
     output: str | os.PathLike[str] | None
     about: About
     proof_samples: int
     floats: Graph | None = None
+    deploys: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def finish(original: Graph, ours: bool, graph: Graph, context: Context, files: F
         samples = [unit.feeds for unit in units]
         if files.output is not None:
             proven = files.proof_samples
-            written = write_inspected_files(graph, files.output, form, samples, proven, recording, progress)
+            written = write_inspected_files(
+                graph, files.output, form, samples, proven, recording, progress, deploys=files.deploys
+            )
             outputs = written.outputs
         elif recording is not None:
             outputs = _compared(graph, form, recording.result(), progress)
@@ -77,7 +81,7 @@ def finish(original: Graph, ours: bool, graph: Graph, context: Context, files: F
         report_layers(graph, shapes_of(graph, samples[0]) if samples else {}),
         outputs,
         size,
-        0 if written is None else written.paths.deploy_model.stat().st_size,
+        0 if written is None else _model_file(written.paths, files).stat().st_size,
         tuple(notes(graph, outputs, without_data=recording is None)),
         () if written is None else written.findings,
         None if written is None else written.proof,
@@ -85,6 +89,11 @@ def finish(original: Graph, ours: bool, graph: Graph, context: Context, files: F
     )
     done = Finished(None if written is None else written.paths, report, similarity)
     return done if files.output is None else _with_document(done, graph, files, context)
+
+
+def _model_file(paths: Paths, files: Files) -> Path:
+    """The model that is run in the end."""
+    return paths.deploy_model if files.deploys else paths.fake_quant_model
 
 
 class _Reference:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qir.backends.fake_quant import check_form
 from qir.backends.files import Paths, check_prefix, output_paths
 from qir.backends.inspection import PROOF_SAMPLES
 from qir.backends.targets import Target, target_named
@@ -73,7 +72,7 @@ def quantize(
     method: str = "ifmr",
     skip: str | Sequence[str] = (),
     config: ConfigSource | None = None,
-    form: str = "ascend",
+    form: str | None = None,
     batch_size: int | None = None,
     proof_samples: int = PROOF_SAMPLES,
     compare_layers: bool = False,
@@ -86,19 +85,20 @@ def quantize(
     and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `config` refines the
     pipeline layer by layer: the path of a quant_config (JSON) or of AMCT's `config.json` or `.cfg`, the
     entries of one of these JSON files, or a QuantConfig. `form` is that of the fake-quant graph, "ascend" or
-    "qdq". `batch_size` is accepted for scripts that pass one: samples are run one by one, so it changes no
-    bit of the result. On the first `proof_samples` the written deploy graph must give the integers of the
-    fake-quant graph in every layer, as the report says (0: no proof). `compare_layers` measures how near
-    each layer is to the float one, with everything quantized and with it alone; that takes a few runs more.
+    "qdq" (None: the target's). `batch_size` is accepted for scripts that pass one: samples are run one by
+    one, so it changes no bit of the result. On the first `proof_samples` the written deploy graph, if the
+    target has one, must give the integers of the fake-quant graph in every layer, as the report says (0: no
+    proof). `compare_layers` measures how near each layer is to the float one, with everything quantized and
+    with it alone; that takes a few runs more.
 
     `statistics` are what `calibrate` returned, or a file of them: scales come from these, and data are only
     compared and proven on. Without data neither is done, and the report has a note that says so.
 
     Raises a QirError that says what to do; no file is left half-written then.
     """
-    check_form(form)
     _check_choices(method, config, batch_size, proof_samples)
     chosen = target_named(target)
+    form = chosen.form(form)
     passes = configure(chosen, pipeline, method, (skip,) if isinstance(skip, str) else skip)
     if output is not None:
         check_prefix(output)
@@ -111,7 +111,13 @@ def quantize(
     resolved_path = None if levels is None or output is None else path_beside(output, config)
     made = _run(original, config, chosen, passes, context)
     floats = _exact(original, passes, context) if compare_layers else None
-    files = Files(output, About(chosen.name, print_pipeline(passes), form), proof_samples, floats)
+    files = Files(
+        output,
+        About(chosen.name, print_pipeline(passes), form),
+        proof_samples,
+        floats,
+        chosen.has_deploy_model,
+    )
     done = finish(original, original is not model, made.graph, context, files)
     if resolved_path is not None:
         write_resolved(levels, made.rows, resolved_path)

@@ -6,14 +6,13 @@ import logging
 
 from qir.backends.fake_quant import ascend_form, qdq_form
 from qir.backends.fake_quant.opset import raise_opset
+from qir.backends.form_names import check_form
 from qir.backends.layers import check_closed
-from qir.ir.errors import BackendError, ConfigError, did_you_mean
+from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.runtime.session import Feeds
 
 _log = logging.getLogger(__name__)
-FORMS = ("ascend", "qdq")
-"""`ascend` predicts the deploy graph bit for bit; `qdq` is portable."""
 
 
 def lower(graph: Graph, form: str = "ascend", feeds: Feeds | None = None) -> Graph:
@@ -39,12 +38,3 @@ def _raised(graph: Graph, version: int, feeds: Feeds | None) -> Graph:
             raise
         _log.warning("16-bit integers are written in plain ops, without QuantizeLinear: %s", error)
         return raise_opset(graph, qdq_form.PER_CHANNEL_SINCE, feeds)
-
-
-def check_form(form: str) -> None:
-    """ConfigError with the nearest name when there is no such form."""
-    if form not in FORMS:
-        raise ConfigError(
-            f"there is no form '{form}' of the fake-quant graph; known: {', '.join(FORMS)}"
-            + did_you_mean(form, FORMS)
-        )

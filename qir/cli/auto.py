@@ -94,7 +94,7 @@ def auto(
     config: Path | None,
     method: str,
     skip: tuple[str, ...],
-    form: str,
+    form: str | None,
     proof_samples: int,
     report: bool,
     quiet: bool,

@@ -50,7 +50,7 @@ class AutoJob:
     config: Path | None
     method: str
     skip: tuple[str, ...]
-    form: str
+    form: str | None
     proof_samples: int
     compare_layers: bool
     quiet: bool

@@ -80,7 +80,7 @@ def quantize(
     config: str | None,
     quant_config: str | None,
     show_config: bool,
-    form: str,
+    form: str | None,
     proof_samples: int,
     report: bool,
     quiet: bool,

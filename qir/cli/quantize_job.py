@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qir.backends.fake_quant import lower
+from qir.backends.targets import target_named
 from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.config_table import chosen_config, print_rows
 from qir.cli.inputs import data_source, sample_of
@@ -47,7 +48,7 @@ class QuantizeJob:
     config: str | None
     quant_config: str | None
     show_config: bool
-    form: str
+    form: str | None
     proof_samples: int
     report: bool
     quiet: bool
@@ -78,7 +79,8 @@ def run_job(job: QuantizeJob) -> None:
             compare_layers=job.report,
             progress=progress,
         )
-    accuracy = None if sample is None else _accuracy_of(sample, result.graph, job.form)
+    form = target_named(job.target).form(job.form)
+    accuracy = None if sample is None else _accuracy_of(sample, result.graph, form)
     if accuracy is not None and result.report_path is not None:
         add_accuracy(result.report_path, accuracy)
     page = write_page(job.output) if job.report else None
@@ -100,8 +102,13 @@ def _print_result(job: QuantizeJob, result: Quantized, accuracy: Accuracy | None
         numbers = f"FP32 {accuracy.original:.4f}, fake-quant {accuracy.quantized:.4f}"
         console.print(f"accuracy on {accuracy.of}: {numbers}")
     _print_summary(console, result)
-    for path in filter(None, (*(result.paths or ()), result.resolved_path, result.report_path, page)):
+    for path in filter(None, (*_written(result), result.resolved_path, result.report_path, page)):
         console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _written(result: Quantized) -> list[Path]:
+    """The models and what goes with them; there is no deploy model for some targets."""
+    return [path for path in result.paths or () if path.exists()]
 
 
 def _output_table(report: Report) -> Table:

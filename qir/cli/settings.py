@@ -21,8 +21,9 @@ skip_option = click.option(
     "--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated."
 )
 form_option = click.option(
-    "--form", type=click.Choice(("ascend", "qdq")), default="ascend", show_default=True,
-    help="Fake-quant graph in plain ops (predicts the deploy graph) or QuantizeLinear/DequantizeLinear.",
+    "--form", type=click.Choice(("ascend", "qdq")),
+    help="Fake-quant graph in plain ops (predicts the deploy graph) or QuantizeLinear/DequantizeLinear; "
+    "the target's by default: ascend for ascend, qdq for qdq.",
 )  # fmt: skip
 proof_samples_option = click.option(
     "--proof-samples", type=click.IntRange(min=0), default=2, show_default=True, metavar="N",

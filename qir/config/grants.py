@@ -90,6 +90,7 @@ def _grant(layer: Layer, asked: LayerSettings, reasons: _Reasons, model: Model) 
     form = _form(
         layer,
         granted,
+        asked.inputs.precision,
         _asymmetric(layer, asked.input(0).asymmetric, reasons),
         _per_channel(layer, asked.weight.per_channel, reasons),
     )
@@ -183,9 +184,13 @@ def _granted(layer: Layer, operand: OperandRule, asked: Stored, reasons: _Reason
 
 
 def _form(
-    layer: Layer, granted: Mapping[OperandRule, Stored], asymmetric: Choice | None, per_channel: Choice | None
+    layer: Layer,
+    granted: Mapping[OperandRule, Stored],
+    asked: Precision | None,
+    asymmetric: Choice | None,
+    per_channel: Choice | None,
 ) -> Form:
-    """Options of insert-quant that store the operands so."""
+    """Options of insert-quant that store the operands so, in the words of what was asked if these will do."""
     weight = next((s for o, s in granted.items() if o.index == layer.weight_index), None)
     bits = _NARROW.get(weight, 8 if weight == "int8" else None) if weight is not None else None
     stored = {o: "int8" if s in _NARROW else s for o, s in granted.items()}
@@ -193,7 +198,7 @@ def _form(
     names = [name for name, (own, _) in LAYER_PRECISIONS.items() if own == first]
     if first is None or (bits == 8 and first == "int8"):
         names = ["int8"]
-    for name in names:
+    for name in sorted(names, key=lambda name: name != asked):
         if all(meaning(layer, o, name) == s for o, s in stored.items()):
             return Form(None if first is None else name, bits, (), asymmetric, per_channel)
     base = names[0] if names else "int8"

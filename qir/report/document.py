@@ -79,7 +79,7 @@ def report_document(
         "target": about.target,
         "form": about.form,
         "pipeline": about.pipeline,
-        "record": None if paths is None else record_digest(paths.record),
+        "record": record_digest(paths.record) if paths is not None and paths.record.exists() else None,
         "summary": _summary(report, accuracy, similarity),
         "outputs": [_output(item) for item in report.outputs],
         "layers": _layers(report.layers, graph, similarity),

@@ -98,10 +98,11 @@ def _layers(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Lay
 
 
 def _precision(node: Node) -> str:
-    """The precisions of the first two inputs; of the first alone where the second is int8, or the same."""
+    """The precisions of the first two inputs; of the first alone where the second is int8 or both float16."""
     found = [operand_precision(node, i) for i in (0, 1) if node.input(i) is not None]
     words = ["float32" if precision is None else precision.name for precision in found]
-    return words[0] if words[1:] in ([], ["int8"], words[:1]) else " x ".join(words)
+    is_usual = words[1:] in ([], ["int8"]) or words == ["float16", "float16"]
+    return words[0] if is_usual else " x ".join(words)
 
 
 def _float_type(node: Node) -> str:
@@ -110,8 +111,8 @@ def _float_type(node: Node) -> str:
 
 
 def _remarks(node: Node) -> str:
-    """What is unusual about a quantized layer."""
-    found = []
+    """What is unusual about a quantized layer, or why it computes in float16."""
+    found = [node.metadata[FLOAT]] if FLOAT in node.metadata else []
     channels = json.loads(node.metadata.get(WIDENED, "[]"))
     if channels:
         found.append(

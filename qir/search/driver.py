@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from qir.backends.fake_quant import check_form
 from qir.backends.files import check_prefix
+from qir.backends.targets import target_named
 from qir.config.open import ConfigSource
 from qir.runtime.data import DataSource
 from qir.runtime.progress import Progress
@@ -50,7 +50,7 @@ def auto_quantize(
     config: ConfigSource | None = None,
     method: str = "ifmr",
     skip: str | Sequence[str] = (),
-    form: str = "ascend",
+    form: str | None = None,
     proof_samples: int = PROOF_SAMPLES,
     log_folder: str | os.PathLike[str] | None = None,
     compare_layers: bool = False,
@@ -80,7 +80,7 @@ def auto_quantize(
     judge = open_evaluator(evaluator, accuracy_rule(max_drop, at_least, higher_is_better, relative))
     ladder, limits = check_rungs(fallback, "fallback"), search_limits(max_evaluations, max_time)
     proposer, rank = strategy_named(strategy), ranking_by(sensitivity, sensitivity_mode)
-    check_form(form)
+    form = target_named(target).form(form)
     check_prefix(output)
     names = (skip,) if isinstance(skip, str) else tuple(skip)
     inputs = open_inputs(
