@@ -57,7 +57,7 @@ def adopt_layers(graph: Graph, copies: Mapping[int, Graph], chosen: Mapping[str,
     """
     first = next(iter(copies))
     for quant in graph.nodes:
-        if not is_open_operand(quant):
+        if not is_open(quant) or is_coarse(quant):
             continue
         wanted = {
             reader.name: value_precision(copies[chosen.get(reader.name, first)].value(quant.output.name))
@@ -73,11 +73,9 @@ def adopt_layers(graph: Graph, copies: Mapping[int, Graph], chosen: Mapping[str,
             _close(node, precision)
 
 
-def is_open_operand(node: Node) -> bool:
-    """True for an open quant of an activation or a weight; of two, for error compensation, for the second."""
-    if not is_quant(node) or is_coarse(node):
-        return False
-    quant = node.output.tensor.quant
+def is_open(node: Node) -> bool:
+    """True for an open quant of an activation or a weight."""
+    quant = node.output.tensor.quant if is_quant(node) else None
     return isinstance(quant, QuantSpec) and quant.qtype is not DType.I32
 
 

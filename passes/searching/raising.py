@@ -6,6 +6,7 @@ from typing import Literal
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node
+from qir.ir.quants import coarse_quant, is_quant
 from qir.passes.activation_scales import activation_params, close_activation
 from qir.passes.activation_scales import too_large as activation_too_large
 from qir.passes.context import Context
@@ -51,7 +52,8 @@ def raise_layer(
 
 def _close(graph: Graph, layer: Node, candidate: Candidate, variant: Variant) -> str | None:
     """Close the quants of a layer that are open; the reason why one cannot be."""
-    read = {value.producer for value in layer.inputs if value is not None}
+    made = [value.producer for value in layer.inputs if value is not None and value.producer is not None]
+    read = {*made, *(coarse for node in made if is_quant(node) and (coarse := coarse_quant(node)))}
     for node in open_activation_quants(graph):
         if node not in read:
             continue

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.ir.quants import coarse_quant
+from qir.ir.quants import coarse_quant, layers_reading
 from qir.ir.types import QuantParams, QuantSpec
 from qir.passes.activation_scales import activation_params, close_activation, never_filled, too_small
 from qir.passes.activation_scales import too_large as activation_too_large
@@ -16,7 +16,7 @@ from qir.passes.float_graph import float_graph
 from qir.passes.insertion.selection import rule_of
 from qir.passes.left_float import leave_in_float
 from qir.passes.measurement import open_activation_quants, statistics_for
-from qir.passes.searching.adoption import adopt_constants, is_open_operand
+from qir.passes.searching.adoption import adopt_constants, is_open
 from qir.passes.searching.candidates import WEIGHTS, Candidate
 from qir.passes.weight_scales import open_weight_spec, quant_source, weight_params
 from qir.passes.weight_scales import too_large as weight_too_large
@@ -55,8 +55,6 @@ class Variant:
 
     def _weight(self, node: Node, spec: QuantSpec, method: str) -> QuantParams | None:
         """The scales of a weight by a method, chosen once; None when it is too small for any."""
-        if coarse_quant(node) is not None:  # both of two are closed, the first in the graph itself
-            return weight_params(node, spec, WEIGHTS[method])
         key = node.output.name, method
         if key not in self._weights:
             self._weights[key] = weight_params(node, spec, WEIGHTS[method])
@@ -66,13 +64,13 @@ class Variant:
         """How a candidate wants an open activation to be quantized."""
         spec = node.output.tensor.quant
         assert isinstance(spec, QuantSpec)
-        if candidate.asymmetric is None or spec.qtype.is_float:
+        if candidate.asymmetric is None or spec.qtype.is_float or coarse_quant(node) is not None:
             return spec
         return replace(spec, symmetric=not (candidate.asymmetric and self._may_be_asymmetric(node)))
 
     def _may_be_asymmetric(self, quant: Node) -> bool:
         """True when the target has a zero point for all readers."""
-        for reader, _ in quant.output.uses:
+        for reader in layers_reading(quant):
             rule = None if self._context.rules is None else rule_of(reader, self._context.rules)
             operand = None if rule is None else rule.operand("activation")
             if operand is None or operand.spec(reader).symmetric:
@@ -83,10 +81,10 @@ class Variant:
         """Let layers read floats whose input or weight no method has a scale for."""
         probe = self.graph.clone()
         for node in probe.nodes:
-            reason = self._hopeless(node) if is_open_operand(node) else None
+            reason = self._hopeless(node) if is_open(node) and coarse_quant(node) is None else None
             if reason is None or not self.graph.has_node(node.name):
                 continue
-            for layer, _ in self.graph.node(node.name).output.uses:
+            for layer in layers_reading(self.graph.node(node.name)):
                 leave_in_float(layer, reason)
                 self._context.rewrites.refused("search-method", layer.name, reason)
 

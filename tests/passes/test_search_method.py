@@ -11,7 +11,7 @@ import pytest
 from random_chains import Net
 from same_numbers import parse, random_feeds
 
-from qir.backends.targets import ASCEND
+from qir.backends.targets import ASCEND, target_named
 from qir.ir.dtypes import DType
 from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
@@ -184,7 +184,11 @@ def test_an_early_stop_leaves_candidates_untried() -> None:
 def test_layers_get_what_is_best_for_each_alone() -> None:
     graph = opened(parse(SHARED))
     found, table = searched(
-        graph, scope="layer", methods=("min-max", "percentile"), max_percentile=(0.92,), weights=("arq", "mse")
+        graph,
+        scope="layer",
+        methods=("min-max", "percentile"),
+        max_percentile=(0.92,),
+        weights=("arq", "mse"),
     )
     layers = table["layers"]
     assert isinstance(layers, dict)
@@ -300,3 +304,53 @@ def test_max_is_a_range_by_percentile() -> None:
         for item in SearchMethod(methods=("max",), max_percentile=(1.0, 0.9), weights=("arq",)).candidates()
     ]
     assert names == ["min-max", "percentile"]
+
+
+@pytest.mark.parametrize(
+    ("qtype", "inputs", "weights"),
+    [
+        ("int16-ec", "int16", "ec"),
+        ("dual-int16", "int16", "int16"),
+        ("float16", "float16", "float16"),
+    ],
+)
+def test_sensitive_layers_become_what_the_target_has(qtype: str, inputs: str, weights: str) -> None:
+    graph = net("Gemm")
+    rules = target_named("qdq").rules
+    context = replace(context_of(graph), rules=rules)
+    PassManager(INSERT).run(graph, context)
+    SearchMethod(scope="layer", methods=("min-max",), weights=("arq",), topk=1, qtype=qtype).run(
+        graph, context
+    )  # type: ignore[arg-type]
+    verify(graph)
+    (raised,) = method_scores(graph)["raised"]["layers"]  # type: ignore[index]
+    layer = graph.node(raised)
+    names = [None if (p := operand_precision(layer, i)) is None else p.name for i in range(2)]
+    assert names == [inputs, weights]
+    others = {
+        operand_precision(other, 0).name  # type: ignore[union-attr]
+        for other in quantized_layers(graph)
+        if other is not layer
+    }
+    assert others == {"int8"}
+    PassManager("quantize-bias").run(graph, context)
+    Session(without_quants(graph, rounded=True), threads=1).run(feeds_of(graph)[0])
+
+
+def test_candidates_close_error_compensation_too() -> None:
+    graph = net("Gemm")
+    context = replace(context_of(graph), rules=target_named("qdq").rules)
+    PassManager("normalize-gemm,infer-types,insert-quant{operands=0:ec,1:ec}").run(graph, context)
+    methods = ("min-max", "percentile")
+    search = SearchMethod(
+        methods=methods, max_percentile=(0.9,), weights=("arq",), samples=SAMPLES, metric="mse"
+    )
+    found = graph.clone()
+    search.run(found, context)
+    scores = [entry["score"] for entry in method_scores(found)["candidates"]]  # type: ignore[index]
+    losses = []
+    for text in ("min-max", "percentile percentile=0.9"):
+        copy = graph.clone()
+        PassManager(f"quantize-weights,calibrate{{method={text}}}").run(copy, context)
+        losses.append(loss(graph, copy))
+    assert scores == pytest.approx(losses, rel=1e-3)
