@@ -17,7 +17,7 @@ from qir.ir.types import TensorType
 
 
 def compute_in_float16(graph: Graph) -> None:
-    """Let layers whose operands are all stored in float16 compute in it; BackendError for mixed operands.
+    """Let layers whose inputs and weights are stored in float16 compute in it; BackendError for mixed operands.
 
     A layer that lies in a float16 model already only loses its quants.
     """
@@ -26,7 +26,7 @@ def compute_in_float16(graph: Graph) -> None:
         halves = [precision is not None and precision.qtype is DType.F16 for precision in stored]
         if not any(halves):
             continue
-        if not all(halves):
+        if not all(halves[:2]):  # a bias may be float32 still
             raise BackendError(
                 f"layer '{layer.name}' ({layer.op}) has operands in float16 and others that are not; this "
                 "target computes whole layers in float16: give all of its operands that precision"

@@ -52,7 +52,7 @@ def run_job(job: Job) -> None:
     graphs = read_graphs(job.model, job.split_input)
     for graph in graphs:
         _optimize(graph, job, target, passes)
-    write_graphs([lowered(graph, job.emit) for graph in graphs], job.output, form)
+    write_graphs([lowered(graph, job.emit, target.form(None)) for graph in graphs], job.output, form)
 
 
 def _optimize(graph: Graph, job: Job, target: Target, passes: Sequence[Pass]) -> None:

@@ -77,10 +77,10 @@ def _files_read(model: ModelPath, data: str | None) -> list[Path]:
     return files
 
 
-def lowered(graph: Graph, emit: Emit | None) -> Graph:
+def lowered(graph: Graph, emit: Emit | None, fake_quant_form: str) -> Graph:
     """The fake-quant or the deploy graph where that is asked for, otherwise the graph itself."""
     if emit == "fake-quant":
-        return fake_quant.lower(graph)
+        return fake_quant.lower(graph, fake_quant_form)
     return deploy.lower(graph) if emit == "ascend" else graph
 
 
