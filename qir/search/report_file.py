@@ -20,17 +20,24 @@ from qir.search.configurations import lowered
 from qir.search.inputs import SearchInputs
 from qir.search.search import Search
 from qir.search.steps import SearchResult, Step
+from qir.search.tuning.result import Phase
 
 COMPARED_UNITS = 8
 """Samples on which outputs and layers are compared when that is asked for."""
 
 
 def write_search_report(
-    search: Search, inputs: SearchInputs, strategy: str, result: SearchResult, compare_layers: bool
+    search: Search,
+    inputs: SearchInputs,
+    strategy: str,
+    result: SearchResult,
+    compare_layers: bool,
+    phases: Sequence[Phase] = (),
 ) -> None:
     """Write `<prefix>_report.json`, also for a search that ended without a model.
 
-    `strategy` is its name. `compare_layers` measures how near outputs and layers are to the float model's.
+    `strategy` is its name, `phases` are those of a tuning. `compare_layers` measures how near outputs and
+    layers are to the float model's.
     """
     about = About(inputs.model.target.name, print_pipeline(inputs.passes), search.place.form)
     graph, best = result.graph, result.best
@@ -46,7 +53,7 @@ def write_search_report(
         similarity=similarity,
         paths=result.paths if search.place.deploys else None,
         accuracy=None if graph is None or best is None else _accuracy(inputs, result.steps[0], best),
-        search=_entry(strategy, result),
+        search=_entry(strategy, result, phases),
     )
     write_document(document, report_path(search.place.output))
 
@@ -96,7 +103,7 @@ def _accuracy(inputs: SearchInputs, original: Step, best: Step) -> Accuracy | No
     return Accuracy("Metric", f"what {type(inputs.evaluator).__name__} evaluates", before, after)
 
 
-def _entry(strategy: str, result: SearchResult) -> Entries:
+def _entry(strategy: str, result: SearchResult, phases: Sequence[Phase]) -> Entries:
     steps: list[Json] = [_step(step) for step in result.steps]
     best = None if result.best is None or result.graph is None else result.best.number
     return {
@@ -105,6 +112,19 @@ def _entry(strategy: str, result: SearchResult) -> Entries:
         "limited": result.limited,
         "best": best,
         "steps": steps,
+        "phases": [_phase(phase) for phase in phases],
+    }
+
+
+def _phase(phase: Phase) -> Entries:
+    metric = None if phase.step is None else _step(phase.step)["metric"]
+    return {
+        "phase": phase.name,
+        "metric": metric,
+        "met": phase.met,
+        "raised": phase.raised,
+        "evaluated": phase.evaluated,
+        "note": phase.note,
     }
 
 

@@ -118,7 +118,7 @@ def test_searched_methods_and_corrected_biases(scope: str, tmp_path: Path) -> No
     found, tree = documents(tmp_path / "m"), parsed(page)
     places = check_numbers(tree, found)
     check_nothing_else_is_a_number(tree, found)
-    chosen = "candidates/1/score" if scope == "model" else "layers/~1f2~1Gemm/scores/"
+    chosen = "candidates/1/score" if scope == "model" else "layers/~1a~1a.0~1Conv/scores/"
     assert any(place.startswith(f"report/method_search/{chosen}") for place in places)
     assert {f"report/layers/0/bias_correction/{key}" for key in ("before", "after")} <= places
 

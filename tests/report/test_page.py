@@ -182,6 +182,18 @@ def test_a_search_with_and_without_result(drop: float, tmp_path: Path) -> None:
     assert ("The search ended without a model" in words_of(page)) != result.reached
 
 
+def test_phases_of_a_tuning(tmp_path: Path) -> None:
+    prefix = tmp_path / "m"
+    result = qir.tune(
+        SAMPLE.model, SAMPLE.calibration, lambda path: 0.5 if "fake_quant" in str(path) else 1.0,
+        output=prefix, max_drop=0.6, max_evaluations=3,
+    )  # fmt: skip
+    places = check(write_page(prefix), found := documents(prefix))
+    phases = found["report"]["search"]["phases"]
+    assert [phase["phase"] for phase in phases] == [phase.name for phase in result.phases]
+    assert "report/search/phases/0/metric" in places
+
+
 def test_names_are_no_markup(tmp_path: Path) -> None:
     report = large_report(3)
     for row, node in zip(report["layers"], report["graph"]["nodes"], strict=True):

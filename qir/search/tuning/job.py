@@ -97,7 +97,8 @@ def run_tuning(job: TuneJob, files: ConfigFiles) -> TuneResult:
         files.remove()
         result = _tuned(job, files, search)
         strategy = type(job.strategy).__name__
-        write_search_report(search, job.inputs, strategy, result.search, job.outputs.compare_layers)
+        compared, phases = job.outputs.compare_layers, result.phases
+        write_search_report(search, job.inputs, strategy, result.search, compared, phases)
         return result
 
 
