@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qir.passes.manager import PassManager as PassManager
     from qir.quantization import Quantized as Quantized
     from qir.quantization import quantize as quantize
+    from qir.report.page import write_page as write_page
     from qir.runtime.calibration import calibrator as calibrator
     from qir.runtime.deploy import DeploySession as DeploySession
     from qir.runtime.statistics_file import Statistics as Statistics
@@ -63,6 +64,7 @@ _HOME = {
     "save": "qir.models",
     "sensitivity": "qir.sensitivity_report",
     "tune": "qir.search.tuning.driver",
+    "write_page": "qir.report.page",
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "save",
     "sensitivity",
     "tune",
+    "write_page",
 ]
 __version__ = "0.1.0"
 
