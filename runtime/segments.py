@@ -8,6 +8,7 @@ on the cuts.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Collection, Sequence
@@ -38,7 +39,7 @@ class Segment:
     graph: Graph
     kept: frozenset[str]
 
-    @property
+    @functools.cached_property
     def last_read(self) -> tuple[str, ...]:
         """The inputs that no later segment reads."""
         return tuple(v.name for v in self.graph.inputs if v.name not in self.kept)
