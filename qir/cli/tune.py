@@ -10,6 +10,7 @@ from qir.cli.settings import (
     DATA_HELP,
     SETTINGS,
     debug_option,
+    form_option,
     pipeline_option,
     prefix_option,
     proof_samples_option,
@@ -67,11 +68,7 @@ from qir.cli.settings import (
     help="Activation ranges (the pipeline's if not given); search: the best for all layers in INT16.",
 )
 @skip_option
-@click.option(
-    "--form", type=click.Choice(("ascend", "qdq")),
-    help="Fake-quant graph in plain ops (predicts the deploy graph) or QuantizeLinear/DequantizeLinear; "
-    "the target's own if not given.",
-)  # fmt: skip
+@form_option
 @proof_samples_option
 @quiet_option
 @debug_option

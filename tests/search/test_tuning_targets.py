@@ -74,3 +74,9 @@ def test_a_target_without_a_deploy_model(tmp_path: Path) -> None:
     }  # fmt: skip
     asked = {(row.operand, row.granted) for row in result.resolved}
     assert asked == {("input0", "int16"), ("input1", "ec")}
+    with pytest.raises(ConfigError, match="has no form 'ascend'"):
+        tuned(tmp_path, compensated, target="qdq", at_least=6.0, form="ascend")
+    again = tmp_path / "again" / "c"
+    qir.quantize(chain(), samples(), config=tmp_path / "c_quant_config.json", output=again, target="qdq")
+    for name in ("c_fake_quant_model.onnx", "c_resolved_config.json"):
+        assert (again.parent / name).read_bytes() == (tmp_path / name).read_bytes(), name

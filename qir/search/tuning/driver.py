@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from qir.backends.fake_quant import check_form
 from qir.backends.files import check_prefix
 from qir.backends.targets import target_named
 from qir.config.levels.convert import levels_config
@@ -82,8 +81,7 @@ def tune(
     judge = open_evaluator(evaluator, accuracy_rule(max_drop, at_least, higher_is_better, relative))
     rungs, limits = check_rungs(ladder, "rung"), search_limits(max_evaluations, max_time)
     proposer, rank = strategy_named(strategy), ranking_by(sensitivity, sensitivity_mode)
-    shape = target_named(target).forms[0] if form is None else form
-    check_form(shape)
+    shape = target_named(target).form(form)
     check_prefix(output)
     files = config_files(os.fspath(output), config)
     inputs = open_inputs(
