@@ -37,7 +37,7 @@ class ChannelSums:
     def score(self, metric: Metric, shift: F64) -> float:
         """The metric when the quantized output is shifted; only for metrics that `follows_from_sums`."""
         a, b, aa, bb, ab = self.sums
-        moved = float(np.sum(bb + shift * (2 * b + self.count * shift)))
+        moved = float(np.maximum(np.sum(bb + shift * (2 * b + self.count * shift)), 0.0))
         product, signal = float(np.sum(ab + shift * a)), float(np.sum(aa))
         if isinstance(metric, CosineSimilarity):
             return metric.of_products(signal, moved, product)

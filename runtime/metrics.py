@@ -88,7 +88,7 @@ class CosineSimilarity(Metric):
         """The same from Σa², Σb² and Σab."""
         if aa == 0:
             return 1.0
-        return ab / (math.sqrt(aa) * math.sqrt(bb)) if bb > 0 else 0.0
+        return ab / (math.sqrt(aa) * math.sqrt(bb)) if bb else 0.0
 
 
 class Sqnr(SumsMetric):
