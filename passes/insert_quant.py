@@ -20,6 +20,7 @@ from qir.ir.walk import walk_nodes
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insertion.layers import quantize_layer
+from qir.passes.insertion.outputs import OutputPrecision, check_outputs, round_outputs
 from qir.passes.insertion.selection import (
     Selection,
     SkipList,
@@ -57,7 +58,8 @@ class InsertQuant(Pass):
 
     `precision` says how the operands of layers are stored: int8; int16, the first of them only; int16-ec, the
     others with error compensation (two int8 tensors that are added); dual-int16, all of them; float16.
-    `operands` are single ones by input index, as in `1:ec`, also int8, int16, float16 and float32.
+    `operands` are single ones by input index, as in `1:ec`, also int8, int16, float16 and float32. `outputs`
+    is what outputs of the model are rounded to, if anything.
     `weight_bits` are those of weights of INT8 layers. `asymmetric` says whether inputs have a
     zero point, `per_channel` whether each output channel of a weight has its scale; `auto` is what the
     target's rules say. `layers`, `ops` and `regex` narrow it down to some; what is left can be given other
@@ -69,6 +71,7 @@ class InsertQuant(Pass):
     precision: LayerPrecision = "int8"
     weight_bits: Literal[4, 5, 6, 7, 8] = 8
     operands: tuple[str, ...] = ()
+    outputs: OutputPrecision = "float32"
     asymmetric: Choice = "auto"
     per_channel: Choice = "auto"
     ops: tuple[str, ...] = ()
@@ -107,11 +110,13 @@ class InsertQuant(Pass):
                 changed |= _note(node, rules)
             elif not any(v is not None and v.producer and is_quant(v.producer) for v in node.inputs):
                 changed |= self._treat(graph, node, rule, order, context)
+        changed |= round_outputs(graph, self.outputs)
         return note_bodies(graph, rules) or changed
 
     def _check(self, graph: Graph, rules: TargetRules) -> None:
         check_weight_bits(self.weight_bits, rules)
         check_operands(parse_operands(self.operands), rules)
+        check_outputs(self.outputs, rules)
         check_ops("ops", self.ops, rules)
         check_ops("skip_types", self.skip_types, rules)
         check_patterns("regex", self.regex)

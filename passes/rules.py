@@ -75,7 +75,8 @@ class TargetRules:
     `tensors` has the ops that compute in float but may read an input as integers (tensor quantization):
     `tensors[op](node, i)` is the reason why input `i` of a node cannot be read so, or None. `weight_bits` are
     the widths of weights that any op has, `precisions` what any operand can be stored in. `whole_layers`:
-    a layer computes in float with all of its operands, or with none.
+    a layer computes in float with all of its operands, or with none. `outputs` are the precisions that
+    outputs of the model can be rounded to.
     """
 
     name: str
@@ -85,3 +86,4 @@ class TargetRules:
     weight_bits: tuple[int, ...] = (4, 5, 6, 7, 8)
     precisions: Mapping[Role, tuple[Stored, ...]] = field(default_factory=dict)
     whole_layers: bool = True
+    outputs: tuple[Stored, ...] = ()

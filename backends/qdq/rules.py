@@ -133,5 +133,6 @@ RULES = TargetRules(
     },
     precisions=PRECISIONS,
     whole_layers=False,
+    outputs=("int8", "int16", "float16"),
 )
 """The rules of the target `qdq`."""

@@ -11,8 +11,9 @@ from qir.config.layers import Layer, Model
 from qir.config.resolve import resolve
 from qir.config.settings import InputSettings, LayerSettings, Method, Precision, QuantConfig
 from qir.ir.errors import ConfigError
+from qir.passes.insertion.outputs import OutputPrecision
 from qir.passes.insertion.specs import Choice
-from qir.passes.rules import LAYER_PRECISIONS, LayerPrecision, OperandRule, Stored
+from qir.passes.rules import LAYER_PRECISIONS, LayerPrecision, OperandRule, Stored, TargetRules
 
 WeightBits = Literal[4, 5, 6, 7, 8]
 _NARROW: Mapping[Stored, WeightBits] = MappingProxyType({"int4": 4, "int5": 5, "int6": 6, "int7": 7})
@@ -226,3 +227,10 @@ def _check_weight_method(layer: Layer, method: Method | None) -> None:
             f"layer '{layer.name}': weight_quant_params.wts_algo '{method.name}' is not available yet; "
             "use 'arq_quantize'"
         )
+
+
+def output_precision(config: QuantConfig, rules: TargetRules) -> OutputPrecision:
+    """What the outputs of the model are rounded to: as asked where the target does that."""
+    if config.outputs in ("int8", "int16", "float16") and config.outputs in rules.outputs:
+        return config.outputs
+    return "float32"

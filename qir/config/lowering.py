@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from qir.config.grants import Form, Grant, grants
+from qir.config.grants import Form, Grant, grants, output_precision
 from qir.config.layers import Model, exact_passes
 from qir.config.method_text import method_text
 from qir.config.settings import InputSettings, Method, QuantConfig
@@ -121,6 +121,7 @@ def _inserts(
         last[-1],
         tensors=(*last[-1].tensors, *plain),
         symmetric_tensors=(*last[-1].symmetric_tensors, *symmetric),
+        outputs=output_precision(config, model.target.rules) if config.outputs else last[-1].outputs,
     )
     return (*first, *last)
 

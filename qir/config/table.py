@@ -11,7 +11,7 @@ from qir.config.settings import LayerSettings, QuantConfig
 from qir.config.type_words import type_word
 from qir.ir.graph import Graph
 from qir.ir.node import Node
-from qir.ir.quants import is_quant
+from qir.ir.quants import is_quant, is_restored
 from qir.passes.left_float import FLOAT
 from qir.passes.rules import LAYER_PRECISIONS
 
@@ -51,7 +51,7 @@ def rows(config: QuantConfig, model: Model, graph: Graph) -> tuple[Row, ...]:
             settings = config.types.get(node.op, LayerSettings()).over(config.default)
         if settings is not None and name not in model.layers:
             found += _float_rows(name, settings, model, graph)
-    return (*found, *_output_rows(config, model))
+    return (*found, *_output_rows(config, model, graph))
 
 
 def _is_expected(op: str, model: Model) -> bool:
@@ -118,8 +118,19 @@ def _float_rows(name: str, settings: LayerSettings, model: Model, graph: Graph) 
             yield Row(name, operand, precision, granted, "" if precision == granted else model.floats[name])
 
 
-def _output_rows(config: QuantConfig, model: Model) -> Iterator[Row]:
-    for name, granted in model.outputs.items() if config.outputs is not None else ():
+def _output_rows(config: QuantConfig, model: Model, graph: Graph) -> Iterator[Row]:
+    for name, kind in model.outputs.items() if config.outputs is not None else ():
+        granted = _rounded_to(name, graph) or kind
         reason = f"target '{model.target.name}' returns outputs in the types of the float model"
         asked = str(config.outputs)
         yield Row(name, "output", asked, granted, "" if asked == granted else reason)
+
+
+def _rounded_to(name: str, graph: Graph) -> str | None:
+    """How an output is stored that a node makes; None where it is not rounded."""
+    made = graph.node(name).outputs if graph.has_node(name) else ()
+    quants = (use.node for value in made if value is not None for use in value.uses if is_quant(use.node))
+    for quant in quants:
+        if any(is_restored(use.node) and use.node.output.is_output for use in quant.output.uses):
+            return type_word(quant.output)
+    return None

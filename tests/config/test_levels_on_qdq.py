@@ -9,11 +9,13 @@ import pytest
 from amct_models import LAYERS
 
 import qir
+from qir.backends.fake_quant import lower
 from qir.backends.targets import target_named
 from qir.config.levels.file import Levels
 from qir.config.run import configured_pipeline, resolved_rows
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.pipeline import parse_pipeline, print_pipeline
+from qir.runtime.session import Session
 
 QDQ = target_named("qdq")
 BASE = parse_pipeline("default", named=QDQ.pipelines)
@@ -107,3 +109,28 @@ graph @attention(%q: f32[2,3,4], %k: f32[2,4,3], %g: f32[1,2,2,2], %i: f32[1,1,3
     assert min(output.sqnr for output in made.report.outputs) > 75
     plain = qir.quantize(graph, [feeds], target="qdq")
     assert max(output.sqnr for output in plain.report.outputs) < 60
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "float16"])
+def test_types_of_outputs(kind: str) -> None:
+    entries: Json = {"model_config": {"model_output_type": kind}}
+    found = table(entries)
+    assert found["sum", "output"] == found["volume", "output"] == (kind, kind, "")
+    assert inserts(entries) == f"insert-quant{{outputs={kind}}}"
+    graph, random = qir.parse(LAYERS.replace("[N,", "[1,")), np.random.default_rng(0)
+    shapes = {value.name: value.tensor.static_shape for value in graph.inputs}
+    feeds = {name: random.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    made = qir.quantize(graph, [feeds], target="qdq", config=entries)
+    assert [value.name for value in made.graph.outputs] == ["s", "k"]
+    lowered = lower(made.graph, "qdq")
+    assert [value.name for value in lowered.outputs] == ["s", "k"]
+    assert [value.producer.op for value in lowered.outputs] == [
+        "Cast" if kind == "float16" else "DequantizeLinear"
+    ] * 2
+    for name, found_output in Session(lowered).run(feeds).items():
+        if kind == "float16":
+            assert np.array_equal(found_output, found_output.astype(np.float16)), name
+        else:
+            scale = lowered.value(name).producer.inputs[1].constant.array
+            steps = found_output / scale
+            assert np.abs(steps - np.rint(steps)).max() < 1e-2, name

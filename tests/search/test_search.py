@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from chain import LAYERS, Counting, chain, floats, in_order, samples, wide
 
@@ -236,6 +237,20 @@ def test_rolled_back_layers_take_the_first_rung_that_does(tmp_path: Path) -> Non
     assert [layer.precision for layer in result.layers] == ["int16"] * 2 + ["int8"] * 4
     config = json.loads((tmp_path / f"{AMCT}_final_config.json").read_text())
     assert [config[n]["activation_quant_params"]["num_bits"] for n in LAYERS] == [16] * 2 + [8] * 4
+
+
+def test_error_compensation_is_a_rung_where_the_target_has_it(tmp_path: Path) -> None:
+    class Compensated(Counting):
+        def evaluate(self, model_file: str) -> float:
+            if "original" in model_file:
+                return 0.0
+            names = {n.name for n in onnx.load(model_file).graph.node if n.name.endswith(".compensated")}
+            return float(len(names) < 2)
+
+    result = search(tmp_path, Compensated(set()), target="qdq", fallback=("int16-ec", "float32"), form="qdq")
+    assert set(result.rungs.values()) == {"int16-ec"}
+    assert result.graph is not None
+    assert {operand_precision(result.graph.node(name), 1).name for name in result.rungs} == {"ec"}
 
 
 def test_layers_in_float16_compute_with_rounded_numbers(tmp_path: Path) -> None:
