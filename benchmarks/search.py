@@ -3,24 +3,27 @@
 Real models whose INT8 form loses more than the case allows: BinarySearch, Refine and Greedy of qir, and
 NNCF's quantize_with_accuracy_control with the same data, metric and limit. Run from the repository's root:
 
-    python -m benchmarks.search [--cases superres,fastestdet] [--tools BinarySearch,nncf] [--cpu]
+    python -m benchmarks.search [--cases superres,fastestdet] [--tools BinarySearch,nncf]
 
 Evaluations are calls of the metric, of the original model and of the INT8 model included; equal models are
-measured once by this script, so that only their number counts. `outside` are the seconds that are not the
-metric's, and `x cal` is their ratio to one calibration: the same model loaded and run through the pipeline
-with the same data, without files, in the same process just before. `--cpu` counts processor time, for
-machines that do other things too. Each tool writes to a folder of its own.
+measured once by this script, so that only their number counts. `outside` are the seconds of processor time
+that are not the metric's. `x cal` is their ratio to one calibration: the same model and data through the
+same pipeline, without files. Each search and the calibration have a process of their own, as a command has,
+and importing qir and loading kernels counts in both. `warm` is the same ratio within one process, where both
+have run before. Each tool writes to a folder of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.assets import Feed, case_path, evaluation, session_runner
@@ -31,7 +34,8 @@ BY_LAYER = "/layer"
 """Behind the name of a strategy: layers are ranked by their own outputs instead of the model's."""
 TOOLS = ("BinarySearch", f"BinarySearch{BY_LAYER}", "Refine", f"Refine{BY_LAYER}", "Greedy", "nncf")
 
-Clock = Callable[[], float]
+CALIBRATION = "calibration"
+"""In the place of a tool: a calibration alone."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Case:
 
 
 CASES: Mapping[str, Case] = {
-    "superres": Case("superres_core_op13.onnx", 0.2),
+    "superres": Case("superres_core_op13.onnx", 0.002),
     "fastestdet": Case("FastestDet.onnx", 0.05),
     "minilm": Case("minilm_l6_smallvocab_op17.onnx", 0.1, {"full": False}),
     "ppocr_rec": Case("ch_PP-OCRv4_rec_infer.onnx", 0.01),
@@ -53,33 +57,33 @@ CASES: Mapping[str, Case] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One search: its result, or why there is none."""
+    """One search: its result, seconds outside the metric, and how many calibrations a second one takes."""
 
     evaluations: int
     floats: int
     layers: int
     metric: float
     outside: float
+    warm: float | None = None
 
 
 class Metric:
     """The metric of a case as a function of a model file; knows what it has measured, and for how long."""
 
-    def __init__(self, name: str, clock: Clock) -> None:
+    def __init__(self, name: str) -> None:
         self._module, self._case = evaluation(name), CASES[name]
         self._known: dict[str, float] = {}
-        self.clock = clock
         self.calls = 0
         self.seconds = 0.0
 
     def __call__(self, file: str) -> float:
         self.calls += 1
-        start = self.clock()
+        start = time.process_time()
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         if digest not in self._known:
             run = session_runner(file, optimize=False)
             self._known[digest] = self._module.evaluate(run, split="dev", **self._case.options)
-        self.seconds += self.clock() - start
+        self.seconds += time.process_time() - start
         return self._known[digest]
 
     def reset(self) -> None:
@@ -91,45 +95,67 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="cost and result of accuracy-aware searches")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--tools", default=",".join(TOOLS))
-    parser.add_argument("--cpu", action="store_true", help="processor time instead of time that passes")
+    parser.add_argument("--alone", metavar="TOOL", help="one search in this process; prints JSON")
     options = parser.parse_args()
-    clock = time.process_time if options.cpu else time.perf_counter
-    for name in options.cases.split(","):
+    cases = options.cases.split(",")
+    for name in cases:
         if name not in CASES:
             sys.exit(f"unknown case '{name}'; known: {', '.join(CASES)}")
-        report(name, [tool for tool in TOOLS if tool in options.tools.split(",")], clock)
+    if options.alone is not None:
+        print(json.dumps(alone(cases[0], options.alone)))
+        return
+    for name in cases:
+        report(name, [tool for tool in TOOLS if tool in options.tools.split(",")])
 
 
-def report(name: str, tools: list[str], clock: Clock) -> None:
+def report(name: str, tools: list[str]) -> None:
     """Run all tools on a case and print its table."""
-    feeds = evaluation(name).load("dev")[0]
-    metric = Metric(name, clock)
-    original = metric(str(case_path(name, CASES[name].model)))
-    calibration = calibration_seconds(name, feeds, clock)
-    rows = []
-    for tool in tools:
-        metric.reset()
-        with tempfile.TemporaryDirectory(prefix="qir-search-") as made, quiet():
-            if tool == "nncf":
-                row = nncf_row(name, feeds, metric, Path(made))
-            else:
-                row = qir_row(name, feeds, metric, Path(made), tool)
-        rows.append(cells(tool, row, calibration))
+    calibration = float(in_process(name, CALIBRATION)["outside"])
+    rows = [cells(tool, Row(**in_process(name, tool)), calibration) for tool in tools]
     limit = CASES[name].max_drop
-    print(f"\n{name}: original {original:.4f}, may lose {limit}; calibration {calibration:.1f} s\n")
-    header = ("tool", "evaluations", "float layers", "metric", "outside (s)", "x cal")
+    print(f"\n{name}: may lose {limit}; calibration {calibration:.1f} s\n")
+    header = ("tool", "evaluations", "float layers", "metric", "outside (s)", "x cal", "warm")
     print(markdown(header, rows), flush=True)
+
+
+def in_process(name: str, tool: str) -> dict[str, float]:
+    """What `alone` gives in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.search", "--cases", name, "--alone", tool]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{tool} on {name} failed:\n{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def alone(name: str, tool: str) -> dict[str, float]:
+    """One search, or a calibration, in this process."""
+    import onnxruntime  # noqa: F401  (the metric needs it too: its import counts for nobody)
+
+    feeds = evaluation(name).load("dev")[0]
+    if tool == CALIBRATION:
+        return {"outside": calibration_seconds(name, feeds)}
+    metric = Metric(name)
+    if tool == "nncf":
+        with tempfile.TemporaryDirectory(prefix="qir-search-") as made, quiet():
+            return asdict(nncf_row(name, feeds, metric, Path(made)))
+    first = qir_row(name, feeds, metric, tool)
+    again = min(qir_row(name, feeds, metric, tool).outside for _ in range(3))
+    warm = again / min(calibration_seconds(name, feeds) for _ in range(3))
+    return {**asdict(first), "warm": warm}
 
 
 def cells(tool: str, row: Row, calibration: float) -> tuple[str, ...]:
     """A row as text."""
     layers = f"{row.floats} of {row.layers}" if row.floats >= 0 else "none found"
-    ratio = f"{row.outside / calibration:.2f}"
-    return tool, str(row.evaluations), layers, f"{row.metric:.4f}", f"{row.outside:.1f}", ratio
+    warm = "" if row.warm is None else f"{row.warm:.1f}"
+    ratio = f"{row.outside / calibration:.1f}"
+    return tool, str(row.evaluations), layers, f"{row.metric:.4f}", f"{row.outside:.1f}", ratio, warm
 
 
-def calibration_seconds(name: str, feeds: list[Feed], clock: Clock) -> float:
+def calibration_seconds(name: str, feeds: list[Feed]) -> float:
     """Seconds of one calibration: from the file of the model to the quantized graph."""
+    start = time.process_time()
     import qir
     from qir.backends.targets import target_named
     from qir.passes.pipeline import parse_pipeline
@@ -137,28 +163,25 @@ def calibration_seconds(name: str, feeds: list[Feed], clock: Clock) -> float:
 
     target = target_named("ascend")
     passes = parse_pipeline("default", named=target.pipelines)
-    seconds = []
-    for _ in range(2):  # the first one compiles kernels
-        start = clock()
-        graph = qir.load(case_path(name, CASES[name].model))
-        context = qir.Context(data=open_data(feeds, graph), rules=target.rules)
-        qir.PassManager(passes).run(graph, context)
-        seconds.append(clock() - start)
-    return min(seconds)
+    graph = qir.load(case_path(name, CASES[name].model))
+    context = qir.Context(data=open_data(feeds, graph), rules=target.rules)
+    qir.PassManager(passes).run(graph, context)
+    return time.process_time() - start
 
 
-def qir_row(name: str, feeds: list[Feed], metric: Metric, folder: Path, tool: str) -> Row:
+def qir_row(name: str, feeds: list[Feed], metric: Metric, tool: str) -> Row:
     """A search by a strategy of qir."""
+    start = time.process_time()
     import qir
 
     case = CASES[name]
-    start = metric.clock()
-    model = case_path(name, case.model)
-    result = qir.auto_quantize(
-        model, feeds, metric, output=folder / "m", max_drop=case.max_drop,
-        strategy=tool.removesuffix(BY_LAYER), sensitivity_mode="layer" if BY_LAYER in tool else "model",
-    )  # fmt: skip
-    seconds = metric.clock() - start
+    metric.reset()
+    with tempfile.TemporaryDirectory(prefix="qir-search-") as made, quiet():
+        result = qir.auto_quantize(
+            case_path(name, case.model), feeds, metric, output=Path(made, "m"), max_drop=case.max_drop,
+            strategy=tool.removesuffix(BY_LAYER), sensitivity_mode="layer" if BY_LAYER in tool else "model",
+        )  # fmt: skip
+    seconds = time.process_time() - start
     best = result.best
     assert best is not None
     floats = best.floats if result.reached else -1
@@ -175,12 +198,12 @@ def nncf_row(name: str, feeds: list[Feed], metric: Metric, folder: Path) -> Row:
 
     def validate(model: onnx.ModelProto, _: object) -> tuple[float, None]:
         path = folder / f"{metric.calls}.onnx"
-        start = metric.clock()
+        start = time.process_time()
         onnx.save(model, path)
-        metric.seconds += metric.clock() - start
+        metric.seconds += time.process_time() - start
         return metric(str(path)), None
 
-    start = metric.clock()
+    start = time.process_time()
     found = nncf.quantize_with_accuracy_control(
         onnx.load(case_path(name, case.model)),
         calibration_dataset=nncf.Dataset(feeds),
@@ -190,7 +213,7 @@ def nncf_row(name: str, feeds: list[Feed], metric: Metric, folder: Path) -> Row:
         drop_type=nncf.DropType.ABSOLUTE,
         subset_size=len(feeds),
     )
-    seconds = metric.clock() - start
+    seconds = time.process_time() - start
     calls, spent = metric.calls, metric.seconds
     value, _ = validate(found, None)
     floats, layers = float_layers(found)

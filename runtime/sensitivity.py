@@ -23,6 +23,11 @@ from qir.runtime.units import Array, CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
 
 
+HELD_BYTES = 32 << 20
+"""Estimated bytes of results that a unit under way may hold. Every cut costs sessions and changes of layout:
+on small models, calibration's finer segments take a third more time."""
+
+
 @dataclass(frozen=True)
 class Sensitivity:
     """Scores of the quantized layers by name, in running order: the mean of `metric` over the samples."""
@@ -54,7 +59,7 @@ def measure_sensitivity(
     if not twins:
         return Sensitivity(metric, 0, {})
     names = dict.fromkeys(name for t in twins for name in (t.float_value, t.twin_value))
-    session = SegmentedSession(doubled, [doubled.value(name) for name in names])
+    session = SegmentedSession(doubled, [doubled.value(name) for name in names], HELD_BYTES)
 
     def run(unit: Unit) -> list[float]:
         return _scores(session, unit, twins, metric)

@@ -211,6 +211,8 @@ class Node:
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
         """Graphs among the attributes, in the order of the attribute names."""
+        if all(map(_is_plain, self.attributes.values())):  # nearly always, and asked again and again
+            return ()
         found = {key: graphs for key, item in self.attributes.items() if (graphs := attribute_graphs(item))}
         return tuple(graph for key in sorted(found) for graph in found[key])
 
@@ -220,13 +222,18 @@ class Node:
 
 def attribute_graphs(item: Attribute) -> tuple[Graph, ...]:
     """The graphs in one attribute: itself, its elements, or none."""
-    if type(item) in _PLAIN:  # nearly always: passes look for subgraphs in every node, again and again
+    if _is_plain(item):
         return ()
     if isinstance(item, tuple):
         return tuple(g for x in item if type(x) not in _PLAIN for g in attribute_graphs(x))
     if isinstance(item, _NOT_A_GRAPH):
         return ()
     return (item,)
+
+
+def _is_plain(item: Attribute) -> bool:
+    """True for what holds no graph, told by the first element of a list: all are of one kind."""
+    return type(item) in _PLAIN or (type(item) is tuple and item != () and type(item[0]) in _PLAIN)
 
 
 def element_kind(item: AttributeElement) -> str:
