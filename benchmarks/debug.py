@@ -7,7 +7,7 @@ process: time, and the peak of memory beside that of a process that only calibra
 time, for machines that do other things too; of `debug all` the time that passes, too. Run from the
 repository's root:
 
-    python -m benchmarks.debug [--cases fastestdet,efficientnet_lite0] [--repeat 3]
+    python -m benchmarks.debug [--cases fastestdet,efficientnet_lite0] [--repeat 3] [--sensitivity-only]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import qir
 from benchmarks.assets import case_path
@@ -42,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="cost of the accuracy debugger")
     parser.add_argument("--cases", default=",".join(MODELS), help=f"comma-separated, of {', '.join(MODELS)}")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions; medians count")
+    parser.add_argument("--sensitivity-only", action="store_true", help="the first table only")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
@@ -51,7 +52,12 @@ def main() -> None:
     if rows:
         header = ("case", "nodes", "forward, 1 thread", "of nodes x that", "of nodes x default forward")
         print(markdown(header, rows), flush=True)
-    found = {name: run_child(name) for name in JOBS}
+    if not options.sensitivity_only:
+        print_jobs({name: run_child(name) for name in JOBS})
+
+
+def print_jobs(found: Mapping[str, Mapping[str, float]]) -> None:
+    """The second table: jobs without the calibration that they begin with."""
     base = found["calibrate"]
     header = ("job", "processor time (s)", "time (s)", "peak memory (MB)")
     print()
