@@ -32,11 +32,18 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> Iterator[list[str]]:
     """The words of each call of one of our commands in the shell blocks."""
-    for line in "".join(blocks("sh")).replace("\\\n", " ").splitlines():
-        for part in line.split("&&"):
-            words = shlex.split(part, comments=True)
-            if words and Path(words[0]).name in ("qir", "qir-opt"):
-                yield [Path(words[0]).name, *words[1:]]
+    pending = ""
+    for line in "".join(blocks("sh")).splitlines():
+        pending += line
+        try:
+            words = shlex.split(pending, comments=True)
+        except ValueError:  # a quotation goes on in the next line
+            continue
+        pending = ""
+        while "&&" in words:
+            words = words[words.index("&&") + 1 :]
+        if words and Path(words[0]).name in ("qir", "qir-opt"):
+            yield [Path(words[0]).name, *words[1:]]
 
 
 COMMANDS = list(commands())
