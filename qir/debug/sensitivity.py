@@ -13,6 +13,7 @@ from qir.debug.selection import Item, Nodes, items_of, metrics_named
 from qir.debug.tables import SensitivityRow, SensitivityTable
 from qir.debug.text import print_sensitivity
 from qir.ir.graph import Graph
+from qir.ir.quants import unquantized
 from qir.runtime.data import DataSource
 from qir.runtime.group_effects import Group, group_effects
 from qir.runtime.metrics import Metric
@@ -90,5 +91,6 @@ def _row(item: Item, metrics: Sequence[Metric], scores: Sequence[float]) -> Sens
 
 def _outputs(graph: Graph) -> tuple[str, ...]:
     """The outputs that hold floats, as far as their types say."""
-    found = [v.name for v in graph.outputs if v.tensor.dtype is None or v.tensor.dtype.is_float]
+    values = [unquantized(value) for value in graph.outputs]
+    found = [v.name for v in values if v.tensor.dtype is None or v.tensor.dtype.is_float]
     return tuple(dict.fromkeys(found))
