@@ -17,7 +17,7 @@ from qir.ir.types import TensorType
 
 
 def compute_in_float16(graph: Graph) -> None:
-    """Let layers whose inputs and weights are stored in float16 compute in it; BackendError for mixed operands.
+    """Let layers with float16 inputs and weights compute in float16; BackendError for mixed operands.
 
     A layer that lies in a float16 model already only loses its quants.
     """

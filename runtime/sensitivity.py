@@ -22,7 +22,6 @@ from qir.runtime.twins import Twin, with_twins
 from qir.runtime.units import Array, CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
 
-
 HELD_BYTES = 32 << 20
 """Estimated bytes of results that a unit under way may hold. Every cut costs sessions and changes of layout:
 on small models, calibration's finer segments take a third more time."""

@@ -374,7 +374,8 @@ def test_bias_correction_and_ranges_per_channel_are_passes_of_their_own() -> Non
     )
     found = print_pipeline(quantizing_passes(converted(entries), layers(), BASE))
     assert found == (
-        "equalize-inputs,insert-quant,quantize-weights,calibrate,correct-bias{samples=4 metric=mse},quantize-bias"
+        "equalize-inputs,insert-quant,quantize-weights,calibrate,correct-bias{samples=4 metric=mse},"
+        "quantize-bias"
     )
 
 
