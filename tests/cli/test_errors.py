@@ -28,6 +28,10 @@ def arguments(folder: Path, ending: str) -> list[str]:
     return ["quantize", "sample:digits", "--data", f"{folder / 'data.py'}:feeds", "-o", f"{folder / 'out'}/x"]
 
 
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""Shells start what runs in the background with Ctrl-C ignored; a test must not wait for ever there."""
+
+
 @pytest.mark.parametrize(
     ("ending", "code", "said"),
     [
@@ -36,7 +40,7 @@ def arguments(folder: Path, ending: str) -> list[str]:
     ],
 )
 def test_a_command_that_is_stopped_leaves_nothing(ending: str, code: int, said: str, tmp_path: Path) -> None:
-    start = "from qir.cli.entry import qir; qir()"
+    start = f"{HEARD}from qir.cli.entry import qir; qir()"
     done = subprocess.run(
         [sys.executable, "-c", start, *arguments(tmp_path, ending)],
         capture_output=True,
@@ -65,7 +69,7 @@ qir()
     ["qir.cli.main", "click.core", "numpy", "qir.cli.quantize_job", "qir.quantization", "onnxruntime"],
 )
 def test_commands_that_are_stopped_while_they_load_say_one_word(module: str, tmp_path: Path) -> None:
-    code = WATCH.replace("MODULE", module)
+    code = HEARD + WATCH.replace("MODULE", module)
     done = subprocess.run(
         [sys.executable, "-c", code, "quantize", "sample:digits", "-o", f"{tmp_path / 'out'}/x"],
         capture_output=True,
