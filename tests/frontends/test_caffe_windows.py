@@ -113,6 +113,8 @@ def test_convolutions_against_opencv(
         sizes = [w.stride * (w.length - 1) + w.kernel - 2 * w.pad for w in (rows, columns)]
         assume(min(sizes) > 0 and all(w.pad < w.kernel for w in (rows, columns)))
     assume(all(r <= w.length + 2 * w.pad for r, w in zip(reach, (rows, columns), strict=True)))
+    # OpenCV 4.14 pads dilated depthwise convolutions wrongly, as a sum by hand shows.
+    assume(group < 4 or dilation == 1 or transposed or rows.pad == columns.pad == 0)
     random = np.random.default_rng(0)
     x = random.normal(size=(1, 4, rows.length, columns.length)).astype(np.float32)
     weights = [random.normal(size=(4, 8 // group if transposed else 4 // group, rows.kernel, columns.kernel))]
