@@ -6,10 +6,11 @@ opened and run there, and only then are they moved into place.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -108,33 +109,40 @@ def write_and_look(
 
     `examine` runs the written fake-quant model, with one thread and ONNX Runtime's optimizations, in place of
     a trial run on `feeds`. Beside it, `look` sees the files and may begin; what it returns ends the look,
-    given what `examine` returned. An error of either leaves no file. Without `deploys`
-    the fake-quant model is all that is written.
+    given what `examine` returned. An error of either leaves no file. Without `deploys` the fake-quant model
+    is all that is written.
     """
     check_form(form)
     check_prefix(prefix)
     paths = output_paths(prefix)
     fake_quant = lower(graph, form, feeds)
+
+    def write_rest(aside: Paths) -> Callable[[R | None], T]:
+        if deploys:
+            write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
+        return look(aside)
+
+    with _published(paths, prefix) as aside:
+        save_model(fake_quant, aside.fake_quant_model)
+        fake_quant.release()  # as large as the float model, and what looks at the files takes memory too
+        return_freed_memory()
+        with ThreadPoolExecutor(1) as beside:
+            looking = beside.submit(write_rest, aside)
+            tried = _trial_run(graph, aside.fake_quant_model, form, feeds, examine)
+            end_look = looking.result()
+        seen = end_look(tried)
+    return paths, seen
+
+
+@contextlib.contextmanager
+def _published(paths: Paths, prefix: str | os.PathLike[str]) -> Iterator[Paths]:
+    """Where to write the files aside; what was written is moved into place at the end, if all went well."""
     folder = paths.record.parent
     created = not folder.exists()
     try:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".qir-", dir=folder) as made:
-            aside = Paths(*(Path(made, path.name) for path in paths))
-            save_model(fake_quant, aside.fake_quant_model)
-            fake_quant.release()  # as large as the float model, and what looks at the files takes memory too
-            return_freed_memory()
-
-            def write_rest() -> Callable[[R | None], T]:
-                if deploys:
-                    write_ascend(graph, aside, os.path.basename(prefix) or graph.name)
-                return look(aside)
-
-            with ThreadPoolExecutor(1) as beside:
-                looking = beside.submit(write_rest)
-                tried = _trial_run(graph, aside.fake_quant_model, form, feeds, examine)
-                end_look = looking.result()
-            seen = end_look(tried)
+            yield Paths(*(Path(made, path.name) for path in paths))
             _publish(sorted(Path(made).iterdir()), folder)
     except BaseException as error:
         if created and folder.is_dir() and not any(folder.iterdir()):
@@ -143,7 +151,6 @@ def write_and_look(
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BackendError(f"the files '{prefix}_…' cannot be written: {reason}") from error
         raise
-    return paths, seen
 
 
 def write_ascend(graph: Graph, paths: Paths, title: str) -> None:
