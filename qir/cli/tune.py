@@ -9,12 +9,18 @@ from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import (
     DATA_HELP,
     SETTINGS,
+    at_least_option,
     debug_option,
+    evaluator_option,
     form_option,
+    lower_is_better_option,
+    max_drop_option,
     pipeline_option,
     prefix_option,
     proof_samples_option,
     quiet_option,
+    relative_option,
+    search_stats_option,
     skip_option,
     target_option,
 )
@@ -23,20 +29,12 @@ from qir.cli.settings import (
 @click.command(context_settings=SETTINGS)
 @model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
-@click.option(
-    "--stats", metavar="STATS.npz", help="Statistics of `qir calibrate`: --data only rank and prove then."
-)
-@click.option(
-    "--evaluator", required=True, metavar="FILE.py[:NAME]",
-    help="Class of AMCT's contract or function (model file -> metric); or top1:, top5:, cosine:, "
-    "sqnr:FILE.npz.",
-)  # fmt: skip
-@click.option("--max-drop", type=float, metavar="X", help="What the metric may lose.")
-@click.option(
-    "--at-least", type=float, metavar="X", help="What the metric must reach (instead of --max-drop)."
-)
-@click.option("--lower-is-better", is_flag=True, help="The metric is an error: it must not grow.")
-@click.option("--relative", is_flag=True, help="--max-drop is a share of the original model's metric.")
+@search_stats_option
+@evaluator_option
+@max_drop_option
+@at_least_option
+@lower_is_better_option
+@relative_option
 @prefix_option
 @click.option(
     "--ladder", default="int16,int16-ec,float16,float32", show_default=True, metavar="RUNG[,RUNG]",
