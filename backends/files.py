@@ -7,6 +7,7 @@ opened and run there, and only then are they moved into place.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import tempfile
@@ -127,9 +128,10 @@ def write_and_look(
         fake_quant.release()  # as large as the float model, and what looks at the files takes memory too
         return_freed_memory()
         with ThreadPoolExecutor(1) as beside:
-            looking = beside.submit(write_rest, aside)
-            tried = _trial_run(graph, aside.fake_quant_model, form, feeds, examine)
-            end_look = looking.result()
+            # Not before the model is open: opening it takes three times its weights.
+            looking = functools.cache(lambda: beside.submit(write_rest, aside))
+            tried = _trial_run(graph, aside.fake_quant_model, form, feeds, looking, examine)
+            end_look = looking().result()
         seen = end_look(tried)
     return paths, seen
 
@@ -163,15 +165,21 @@ def write_ascend(graph: Graph, paths: Paths, title: str) -> None:
 
 
 def _trial_run(
-    graph: Graph, path: Path, form: str, feeds: Feeds | None, examine: Callable[[ModelFile], R] | None
+    graph: Graph,
+    path: Path,
+    form: str,
+    feeds: Feeds | None,
+    opened: Callable[[], object],
+    examine: Callable[[ModelFile], R] | None,
 ) -> R | None:
-    """Open the written fake-quant model and run it: as `examine` does, or once on `feeds`.
+    """Open the written fake-quant model, call `opened`, and run it: as `examine` does, or once on `feeds`.
 
     Where nothing can be fed, opening it must do.
     """
     given = made_up_feeds(graph) if feeds is None else feeds
     try:
         model = ModelFile(path, exact=form == "qdq", threads=1)
+        opened()
         if given is None:
             _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)
             return None

@@ -98,15 +98,19 @@ class _ReadBack:
     def __init__(self, graph: Graph, paths: Paths, form: str, samples: Sequence[Feeds]) -> None:
         self._samples = samples
         self._deploy = read_model(paths.deploy_model)
-        # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
-        self._fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
-        return_freed_memory()
         self.findings = check(self._deploy)
-        self._prover = Prover(self._fake_quant, self._deploy, samples[0]) if samples else None
+        self._fake_quant: Graph | None = None
+        if samples:
+            # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
+            self._fake_quant = read_model(paths.fake_quant_model) if form == "ascend" else lower(graph)
+            return_freed_memory()
+            self._prover = Prover(self._fake_quant, self._deploy, samples[0])
 
     def prove(self) -> Proof | None:
         """The proof, once; None without samples. The models are released."""
-        proof = None if self._prover is None else self._prover.run(self._samples)
-        self._fake_quant.release()
+        proof = None
+        if self._fake_quant is not None:
+            proof = self._prover.run(self._samples)
+            self._fake_quant.release()
         self._deploy.release()
         return proof

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qir.backends.fake_quant import lower
 from qir.backends.files import Paths
-from qir.backends.inspection import LARGE, Inspected, write_inspected_files
+from qir.backends.inspection import Inspected, write_inspected_files
 from qir.ir.graph import Graph
 from qir.passes.context import Context
+from qir.reference import Reference
 from qir.report import Report, report_layers
 from qir.report.document import About, report_document, report_path, write_document
 from qir.report.notes import notes
 from qir.report.shapes import shapes_of
 from qir.report.similarity import LayerSimilarity, measure_layers
-from qir.runtime.compare import (
-    OutputComparison,
-    Recording,
-    compare_recorded,
-    first_units,
-    record_outputs,
-)
+from qir.runtime.compare import OutputComparison, Recording, compare_recorded
 from qir.runtime.progress import Progress
-from qir.runtime.session import Feeds, Session
-from qir.runtime.units import Array, Unit
-
-COMPARED_UNITS = 8
-"""Samples on which float and fake-quant outputs are compared for the report: enough to tell a good result
-from a bad one, to a decibel or so, at a tenth of the time that calibration takes."""
+from qir.runtime.session import Session
 
 
 @dataclass(frozen=True)
@@ -59,28 +47,26 @@ class Finished:
     report_path: Path | None = None
 
 
-def finish(original: Graph, ours: bool, graph: Graph, context: Context, files: Files) -> Finished:
-    """Write and prove the files, compare the graph with the float one, released if `ours`, and report."""
-    size, form, progress = _float_bytes(original), files.about.form, context.progress
+def finish(reference: Reference, graph: Graph, context: Context, files: Files) -> Finished:
+    """Write and prove the files, compare the graph with the float one, and report."""
+    form, progress, recording = files.about.form, context.progress, reference.recording
+    samples = [unit.feeds for unit in reference.units]
     written: Inspected | None = None
     outputs: tuple[OutputComparison, ...] = ()
-    with ThreadPoolExecutor(1) as beside:
-        units, recording = _start_recording(original, ours, context, files.proof_samples, beside)
-        samples = [unit.feeds for unit in units]
-        if files.output is not None:
-            proven = files.proof_samples
-            written = write_inspected_files(
-                graph, files.output, form, samples, proven, recording, progress, deploys=files.deploys
-            )
-            outputs = written.outputs
-        elif recording is not None:
-            outputs = _compared(graph, form, recording.result(), progress)
+    if files.output is not None:
+        proven = files.proof_samples
+        written = write_inspected_files(
+            graph, files.output, form, samples, proven, recording, progress, deploys=files.deploys
+        )
+        outputs = written.outputs
+    elif recording is not None:
+        outputs = _compared(graph, form, recording.result(), progress)
     floats = files.floats
-    similarity = None if floats is None else measure_layers(floats, graph, form, units, progress)
+    similarity = None if floats is None else measure_layers(floats, graph, form, reference.units, progress)
     report = Report(
         report_layers(graph, shapes_of(graph, samples[0]) if samples else {}),
         outputs,
-        size,
+        reference.size,
         0 if written is None else _model_file(written.paths, files).stat().st_size,
         tuple(notes(graph, outputs, without_data=recording is None)),
         () if written is None else written.findings,
@@ -94,48 +80,6 @@ def finish(original: Graph, ours: bool, graph: Graph, context: Context, files: F
 def _model_file(paths: Paths, files: Files) -> Path:
     """The model that is run in the end."""
     return paths.deploy_model if files.deploys else paths.fake_quant_model
-
-
-class _Reference:
-    """The float model, opened in ONNX Runtime when it is first needed."""
-
-    def __init__(self, graph: Graph, ours: bool) -> None:
-        self._graph, self._ours = graph, ours
-        self._session: Session | None = None
-
-    def session(self) -> Session:
-        """The session. A graph that is `ours` is released: only what passes left of it is needed still."""
-        if self._session is None:
-            self._session = Session(self._graph, threads=1)
-            if self._ours:
-                self._graph.release()
-        return self._session
-
-    def run(self, feeds: Feeds) -> dict[str, Array]:
-        """The outputs for one feed."""
-        return self.session().run(feeds, self.session().outputs)
-
-    def record(self, units: Sequence[Unit]) -> Recording:
-        """The outputs for some units; closes the session."""
-        session, self._session = self.session(), None
-        return record_outputs(session, units)
-
-
-def _start_recording(
-    original: Graph, ours: bool, context: Context, proof_samples: int, beside: Executor
-) -> tuple[Sequence[Unit], Future[Recording] | None]:
-    """The first samples, and what the float model returns for them; nothing and None without data.
-
-    Data are read here, in the thread of the caller; the model, unless it is large, runs beside what follows.
-    """
-    if context.data is None:
-        return (), None
-    reference, size = _Reference(original, ours), _float_bytes(original)
-    units = first_units(context.data, max(proof_samples, COMPARED_UNITS), reference.run)
-    recording = beside.submit(reference.record, units)
-    if size > LARGE:
-        wait([recording])
-    return units, recording
 
 
 def _with_document(done: Finished, graph: Graph, files: Files, context: Context) -> Finished:
@@ -162,8 +106,3 @@ def _compared(
     candidate = Session(lowered, threads=1)
     lowered.release()
     return compare_recorded(recording, candidate, progress)
-
-
-def _float_bytes(graph: Graph) -> int:
-    """Bytes of the float model's constants: what the weights take in its file."""
-    return sum(v.constant.data.nbytes for v in graph.constants if v.constant is not None)

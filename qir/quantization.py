@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,11 +33,13 @@ from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline, print_pipeline
 from qir.passes.rules import TargetRules
 from qir.passes.searching.scores import method_scores
+from qir.reference import record_reference
 from qir.report import Report, report_layers
 from qir.report.document import About
 from qir.report.similarity import LayerSimilarity
 from qir.runtime.calibration import METHODS, method_named
 from qir.runtime.data import DataSource, open_data
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.statistics_file import Statistics
 
@@ -109,16 +112,21 @@ def quantize(
         raise ConfigError("layers are compared on data: give data beside the statistics")
     levels = None if config is None else as_levels(config, node_names(original))
     resolved_path = None if levels is None or output is None else path_beside(output, config)
-    made = _run(original, config, chosen, passes, context)
-    floats = _exact(original, passes, context) if compare_layers else None
-    files = Files(
-        output,
-        About(chosen.name, print_pipeline(passes), form),
-        proof_samples,
-        floats,
-        chosen.has_deploy_model,
-    )
-    done = finish(original, original is not model, made.graph, context, files)
+    return_freed_memory()  # the bytes of the file
+    graph = original.clone()
+    ours = original is not model and not compare_layers
+    with ThreadPoolExecutor(1) as beside:
+        reference = record_reference(original, ours, context.data, proof_samples, beside)
+        made = _run(graph, config, chosen, passes, context)
+        floats = _exact(original, passes, context) if compare_layers else None
+        files = Files(
+            output,
+            About(chosen.name, print_pipeline(passes), form),
+            proof_samples,
+            floats,
+            chosen.has_deploy_model,
+        )
+        done = finish(reference, made.graph, context, files)
     if resolved_path is not None:
         write_resolved(levels, made.rows, resolved_path)
     scores = method_scores(made.graph)
@@ -165,14 +173,14 @@ def _context(
 
 
 def _run(
-    original: Graph, config: ConfigSource | None, target: Target, passes: tuple[Pass, ...], context: Context
+    graph: Graph, config: ConfigSource | None, target: Target, passes: tuple[Pass, ...], context: Context
 ) -> Configured:
-    """The quantized graph; PassError when not a single layer could be quantized."""
+    """The graph quantized, which is used up; PassError when not a single layer could be quantized."""
     if config is None:
-        made = Configured(original.clone(), ())
-        PassManager(passes).run(made.graph, context)
+        made = Configured(graph, ())
+        PassManager(passes).run(graph, context)
     else:
-        made = quantize_configured(original, config, target, passes, context)
+        made = quantize_configured(graph, config, target, passes, context)
     _check_any_quantized(made.graph, target.rules)
     return made
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from qir.ir.errors import ModelError
+from qir.runtime.memory import return_freed_memory
 from qir.runtime.ort_errors import short
 from qir.runtime.session import EXACT_INT8, Feeds
 from qir.runtime.units import Array
@@ -34,6 +35,7 @@ class ModelFile:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the exceptions of ONNX Runtime have no base of their own
             raise ModelError(f"ONNX Runtime cannot load '{path.name}': {short(str(error))}") from error
+        return_freed_memory()  # optimizing copies the weights, more than once
 
     @property
     def outputs(self) -> tuple[str, ...]:
