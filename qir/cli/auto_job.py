@@ -72,6 +72,7 @@ def run_job(job: AutoJob) -> bool:
     console = plain_console()
     if not job.quiet:
         _print_result(console, result)
+        print_line(console, progress.cost())
         for path in filter(None, (report_path(job.output), page)):
             console.print(f"wrote {path}", soft_wrap=True)
     if not result.reached:

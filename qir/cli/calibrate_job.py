@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,6 @@ def run_job(job: CalibrateJob) -> None:
     if Path(job.output).suffix != ".npz":
         raise ConfigError(f"'{job.output}' must end in .npz")
     check_output(job.output, job.model, data)
-    start = time.perf_counter()
     with RichProgress(quiet=job.quiet) as progress:
         statistics = calibrate(
             job.model,
@@ -54,13 +52,13 @@ def run_job(job: CalibrateJob) -> None:
             dask=job.dask,
             progress=progress,
         )
-    seconds = time.perf_counter() - start
     statistics.save(job.output)
     if not job.quiet:
-        _print(statistics, seconds, job.output)
+        elsewhere = job.workers is not None or job.dask is not None
+        _print(statistics, progress.cost() + (" without the workers" if elsewhere else ""), job.output)
 
 
-def _print(statistics: Statistics, seconds: float, output: str) -> None:
+def _print(statistics: Statistics, cost: str, output: str) -> None:
     console = plain_console()
     widest = sorted(statistics, key=lambda name: -_magnitude(statistics, name))[:_LISTED]
     console.print(_table(statistics, [name for name in statistics if name in widest]))
@@ -69,7 +67,8 @@ def _print(statistics: Statistics, seconds: float, output: str) -> None:
         console.print(f"and {more} more tensors, of smaller magnitude")
     for name, problem in statistics.problems.items():
         print_line(console, f"note: no statistics of '{name}': {problem}")
-    console.print(f"{len(statistics)} tensors, {statistics.origin.units} samples, {seconds:.1f} s")
+    console.print(f"{len(statistics)} tensors, {statistics.origin.units} samples")
+    print_line(console, cost)
     console.print(f"wrote {output} ({Path(output).stat().st_size / 1e6:.2f} MB)", soft_wrap=True)
 
 

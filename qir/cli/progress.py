@@ -1,7 +1,11 @@
-"""Shows progress with rich: a bar with ETA per task on stderr; nothing when stderr is no terminal."""
+"""Shows progress with rich: a bar with ETA per task on stderr; nothing when stderr is no terminal.
+
+What the work has cost in the end, time by task and memory, is a line for the summary of a command.
+"""
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -14,12 +18,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from qir.runtime.memory import peak_memory
+
 
 class RichTask:
-    """One bar."""
+    """One bar; `seconds` gets the time that it took, beside that of earlier bars of its label."""
 
-    def __init__(self, display: Progress, label: str, total: int | None) -> None:
-        self._display = display
+    def __init__(self, display: Progress, label: str, total: int | None, seconds: dict[str, float]) -> None:
+        self._display, self._label, self._seconds = display, label, seconds
+        self._start = time.perf_counter()
         self._id = display.add_task(label, total=total)
 
     def __enter__(self) -> RichTask:
@@ -33,6 +40,8 @@ class RichTask:
             done = max(task.completed, 1)  # nothing to count may be finished too
             self._display.update(self._id, total=done, completed=done)
         self._display.stop_task(self._id)
+        took = time.perf_counter() - self._start
+        self._seconds[self._label] = self._seconds.get(self._label, 0.0) + took
 
     def advance(self, count: int = 1) -> None:
         """Another `count` steps are done."""
@@ -44,6 +53,8 @@ class RichProgress:
 
     def __init__(self, quiet: bool = False) -> None:
         console = Console(stderr=True)
+        self._start = time.perf_counter()
+        self._seconds: dict[str, float] = {}
         self._display = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -70,4 +81,10 @@ class RichProgress:
 
     def task(self, label: str, total: int | None) -> RichTask:
         """A new bar of `total` steps (None: unknown) called `label`."""
-        return RichTask(self._display, label, total)
+        return RichTask(self._display, label, total, self._seconds)
+
+    def cost(self) -> str:
+        """How long the work took so far, and its tasks, and the peak of memory: a line to print."""
+        tasks = ", ".join(f"{label} {seconds:.1f} s" for label, seconds in self._seconds.items())
+        total = time.perf_counter() - self._start
+        return f"took {total:.1f} s{f' ({tasks})' if tasks else ''}, peak memory {peak_memory() / 1e6:.0f} MB"

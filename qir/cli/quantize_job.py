@@ -84,12 +84,16 @@ def run_job(job: QuantizeJob) -> None:
     if accuracy is not None and result.report_path is not None:
         add_accuracy(result.report_path, accuracy)
     page = write_page(job.output) if job.report else None
-    if not job.quiet:
-        _print_result(job, result, accuracy, page)
-
-
-def _print_result(job: QuantizeJob, result: Quantized, accuracy: Accuracy | None, page: Path | None) -> None:
+    if job.quiet:
+        return
     console = plain_console()
+    _print_result(console, job, result, accuracy)
+    print_line(console, progress.cost())
+    for path in filter(None, (*_written(result), result.resolved_path, result.report_path, page)):
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _print_result(console: Console, job: QuantizeJob, result: Quantized, accuracy: Accuracy | None) -> None:
     if job.show_config:
         print_rows(console, result.resolved)
     print_layers(console, result.report.layers)
@@ -102,8 +106,6 @@ def _print_result(job: QuantizeJob, result: Quantized, accuracy: Accuracy | None
         numbers = f"FP32 {accuracy.original:.4f}, fake-quant {accuracy.quantized:.4f}"
         console.print(f"accuracy on {accuracy.of}: {numbers}")
     _print_summary(console, result)
-    for path in filter(None, (*_written(result), result.resolved_path, result.report_path, page)):
-        console.print(f"wrote {path}", soft_wrap=True)
 
 
 def _written(result: Quantized) -> list[Path]:

@@ -74,7 +74,9 @@ def run_job(job: TuneJob) -> bool:
             **options,
         )  # fmt: skip
     if not job.quiet:
-        _print_result(plain_console(), result, job.output)
+        console = plain_console()
+        _print_result(console, result, job.output)
+        print_line(console, progress.cost())
     if not result.reached:
         for line in failure_lines(result):
             print_line(Console(stderr=True, highlight=False, markup=False, emoji=False), line)

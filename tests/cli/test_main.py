@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ def test_sample_prints_tables_and_both_accuracies(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for part in ("Conv", "100.0 %", "cosine", "SQNR", "FP32 0.98", "fake-quant 0.98", "smaller"):
         assert part in result.stdout
+    cost = r"^took [\d.]+ s \(calibrate [\d.]+ s, .*prove [\d.]+ s\), peak memory \d+ MB$"
+    assert re.search(cost, result.stdout, re.M)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [
         "digits_deploy_model.onnx",
