@@ -8,6 +8,7 @@ module itself therefore imports next to nothing.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -45,7 +46,20 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+def os_error(error: OSError) -> str:
+    """What the system refused, in a sentence: which file, or that there is no room for what is printed."""
+    reason = error.strerror or str(error)
+    if error.filename:
+        return f"{error.filename}: {reason}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return f"the output cannot be written: {reason}" if full else reason
+
+
 def _run(module: str) -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may want it ignored
         signal.signal(signal.SIGINT, end_at_once)
-    sys.exit(import_module(module).main())
+    try:
+        import_module(module).main()  # leaves by SystemExit; help is printed outside of `report_errors`
+    except OSError as error:
+        sys.stderr.write(f"error: {os_error(error)}\n")
+        sys.exit(1)

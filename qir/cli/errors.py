@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from qir.cli.entry import INTERRUPTED, end_at_once, leave
+from qir.cli.entry import INTERRUPTED, end_at_once, leave, os_error
 from qir.ir.errors import QirError
 
 _DEFECT = (
@@ -105,5 +105,5 @@ def _message(error: Exception) -> str:
     if isinstance(error, QirError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return os_error(error)
     return f"{error or type(error).__name__}\n  {_DEFECT}"

@@ -63,8 +63,10 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Give the journal free."""
+        """Give the journal free; one that nothing was written to vanishes."""
         if self._file >= 0:
+            if not self._size:
+                self.path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
 

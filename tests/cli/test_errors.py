@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from qir.cli.main import main
 
+FULL = Path("/dev/full")
 DATA = """import numpy as np
 import os, signal, sys
 
@@ -78,6 +79,26 @@ def test_commands_that_are_stopped_while_they_load_say_one_word(module: str, tmp
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device that is always full, as Linux has it")
+@pytest.mark.parametrize(
+    "words",
+    ["qir --help", "qir --version", "qir run --help", "qir-opt --list-passes", "qir config sample:digits"],
+)
+def test_output_that_finds_no_room_is_one_message(words: str) -> None:
+    command, *arguments = words.split()
+    start = f"from qir.cli.entry import {command.replace('-', '_')} as run; run()"
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", start, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    message = "error: the output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, message)
 
 
 def test_an_interrupt_that_comes_out_as_another_error_is_one(tmp_path: Path) -> None:

@@ -170,6 +170,16 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: p
         assert len((tmp_path / "j").read_text().splitlines()) == 2
 
 
+def test_a_full_disk_leaves_no_empty_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with pytest.raises(JournalError, match="No space left"), Journal(tmp_path / "j") as journal:
+        journal.append({"kind": "metric", "key": "k", "lowered": None})
+    assert not (tmp_path / "j").exists()
+
+
 def test_a_full_disk_leaves_the_best_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def search() -> None:
         qir.auto_quantize(
