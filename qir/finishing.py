@@ -68,7 +68,7 @@ def finish(reference: Reference, graph: Graph, context: Context, files: Files) -
         outputs,
         reference.size,
         0 if written is None else _model_file(written.paths, files).stat().st_size,
-        tuple(notes(graph, outputs, without_data=recording is None)),
+        tuple(notes(graph, outputs, context.rewrites.refusals(), without_data=recording is None)),
         () if written is None else written.findings,
         None if written is None else written.proof,
         0 if recording is None else len(recording.result().units),
