@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from qir.benchmarking import Benchmark as Benchmark
+    from qir.benchmarking import benchmark as benchmark
     from qir.calibration import calibrate as calibrate
     from qir.comparison import Comparison as Comparison
     from qir.comparison import compare as compare
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from qir.sensitivity_report import sensitivity as sensitivity
 
 _HOME = {
+    "Benchmark": "qir.benchmarking",
     "Comparison": "qir.comparison",
     "Context": "qir.passes.context",
     "DeploySession": "qir.runtime.deploy",
@@ -52,6 +55,7 @@ _HOME = {
     "TuneResult": "qir.search.tuning.result",
     "apply_record": "qir.conversion",
     "auto_quantize": "qir.search.driver",
+    "benchmark": "qir.benchmarking",
     "calibrate": "qir.calibration",
     "calibrator": "qir.runtime.calibration",
     "compare": "qir.comparison",
@@ -68,6 +72,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Benchmark",
     "Comparison",
     "Context",
     "Converted",
@@ -82,6 +87,7 @@ __all__ = [
     "TuneResult",
     "apply_record",
     "auto_quantize",
+    "benchmark",
     "calibrate",
     "calibrator",
     "compare",

@@ -31,6 +31,10 @@ from qir.cli.settings import DATA_HELP, SETTINGS, debug_option
     help="How many integers may differ, where both compute on integers.",
 )  # fmt: skip
 @click.option("--all-layers", is_flag=True, help="List layers that are equal too.")
+@click.option(
+    "--benchmark", is_flag=True,
+    help="Time both models in ONNX Runtime instead, kernel by kernel.",
+)  # fmt: skip
 @debug_option
 def compare(
     models: tuple[ModelPath, ModelPath],
@@ -41,6 +45,7 @@ def compare(
     sqnr: float | None,
     mismatches: int,
     all_layers: bool,
+    benchmark: bool,
     debug: bool,
 ) -> None:
     """Compare models A and B (float, fake-quant, QDQ or deploy graph each) output by output, layer by layer.
@@ -51,8 +56,14 @@ def compare(
     \b
       qir compare out/model_fake_quant_model.onnx out/model_deploy_model.onnx --data calibration.npz
       qir compare model.onnx out/model_deploy_model.onnx --data calibration.npz --cosine 0.99
+      qir compare model.onnx out/model_fake_quant_model.onnx --data calibration.npz --benchmark
     """
     with report_errors(debug):
+        if benchmark:
+            from qir.cli.benchmark_job import run_job as time_models  # noqa: PLC0415
+
+            time_models(*models, data, samples)
+            return
         from qir.cli.compare_job import run_job  # noqa: PLC0415
         from qir.comparison import Tolerance  # noqa: PLC0415
 
