@@ -25,6 +25,7 @@ from qir.frontends.onnx import save_model
 from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.ir.weight_passes import weight_passes
+from qir.runtime.arena import shrink_shared_arena
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.run_file import ModelFile
 from qir.runtime.session import EXACT_INT8, Feeds, Session
@@ -131,6 +132,8 @@ def write_and_look(
             # Not before the model is open: opening it takes three times its weights.
             looking = functools.cache(lambda: beside.submit(write_rest, aside))
             tried = _trial_run(graph, aside.fake_quant_model, form, feeds, looking, examine)
+            shrink_shared_arena()
+            return_freed_memory()
             end_look = looking().result()
         seen = end_look(tried)
     return paths, seen
@@ -178,7 +181,7 @@ def _trial_run(
     """
     given = made_up_feeds(graph) if feeds is None else feeds
     try:
-        model = ModelFile(path, exact=form == "qdq", threads=1)
+        model = ModelFile(path, exact=form == "qdq", threads=1, shared=True)
         opened()
         if given is None:
             _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)

@@ -64,7 +64,7 @@ class JointRun:
 
     def __enter__(self) -> None:
         try:
-            self._session = Session(self._graph, threads=1, optimize=False, arena=False)
+            self._session = Session(self._graph, threads=1, optimize=False, shared=True)
         except QirError as error:
             _log.info("deploy and fake-quant graph do not load as one: %s", error)
 

@@ -28,7 +28,7 @@ class OptimizedReads:
                 attributes={"to": onnx_type(kind)},
             )
             self._casts[name] = cast.output.name
-        self._session = Session(graph, taps=list(self._casts.values()), threads=1, arena=False)
+        self._session = Session(graph, taps=list(self._casts.values()), threads=1, shared=True)
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """The integers for one set of inputs, by the names of the values."""

@@ -25,6 +25,7 @@ from qir.backends.same_parameters import check_parameters
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
+from qir.runtime.arena import shrink_shared_arena
 from qir.runtime.deploy.layers import WEIGHTED
 from qir.runtime.deploy.runner import DeployRunner, lower_for
 from qir.runtime.memory import return_freed_memory
@@ -77,6 +78,8 @@ class Prover:
                     name = tally.pair.read[0]
                     tally.add_flips(exact[name], moved[name])
             del optimized
+        shrink_shared_arena()
+        return_freed_memory()
         for each in self._stored:
             check_parameters(self._fake_quant, each)
         differences = tuple(OutputDifference(*item) for item in comparison.outputs.items())

@@ -49,6 +49,8 @@ class Finished:
 
 def finish(reference: Reference, graph: Graph, context: Context, files: Files) -> Finished:
     """Write and prove the files, compare the graph with the float one, and report."""
+    if reference.failure is not None:
+        raise reference.failure
     form, progress, recording = files.about.form, context.progress, reference.recording
     samples = [unit.feeds for unit in reference.units]
     written: Inspected | None = None

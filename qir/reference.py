@@ -7,7 +7,9 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from qir.backends.inspection import LARGE
+from qir.ir.errors import QirError
 from qir.ir.graph import Graph
+from qir.runtime.arena import shrink_shared_arena
 from qir.runtime.compare import Recording, first_units, record_outputs
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.session import Feeds, Session
@@ -23,11 +25,14 @@ class Reference:
     """The first samples, and what the float model returns for them, which may still be under way.
 
     Without data there are no samples and no recording. `size` is that of the model's constants in bytes.
+    `failure` is why the model or the samples cannot be read: to be raised once passes, which may know better
+    what is wrong, have found nothing.
     """
 
     units: Sequence[Unit]
     recording: Future[Recording] | None
     size: int
+    failure: QirError | None = None
 
 
 def record_reference(
@@ -42,7 +47,11 @@ def record_reference(
     if data is None:
         return Reference((), None, size)
     model = _Model(original, ours)
-    units = first_units(data, max(proof_samples, COMPARED_UNITS), model.run)
+    try:
+        units = first_units(data, max(proof_samples, COMPARED_UNITS), model.run)
+        model.open()  # not beside the passes, which make further copies of the weights
+    except QirError as error:
+        return Reference((), None, size, error)
     recording = beside.submit(model.record, units)
     if size > LARGE:
         wait([recording])
@@ -58,19 +67,21 @@ class _Model:
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """The outputs for one feed."""
-        session = self._opened()
+        session = self.open()
         return session.run(feeds, session.outputs)
 
     def record(self, units: Sequence[Unit]) -> Recording:
         """The outputs for some units; closes the session."""
-        recording = record_outputs(self._opened(), units)
+        recording = record_outputs(self.open(), units)
         self._session = None
+        shrink_shared_arena()
         return_freed_memory()
         return recording
 
-    def _opened(self) -> Session:
+    def open(self) -> Session:
+        """The session."""
         if self._session is None:
-            self._session = Session(self._graph, threads=1)
+            self._session = Session(self._graph, threads=1, shared=True)
             if self._ours:
                 self._graph.release()
         return self._session

@@ -20,8 +20,9 @@ _DEFAULT = -1
 
 
 def share_arena(options: ort.SessionOptions) -> None:
-    """Let a session take its tensors from the arena of the process."""
+    """Let a session take its tensors from the arena of the process, which lays out nothing in advance."""
     _make_arena()
+    options.enable_mem_pattern = False
     options.add_session_config_entry(*_SHARED)
 
 

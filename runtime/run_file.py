@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from qir.ir.errors import ModelError
+from qir.runtime.arena import share_arena
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.ort_errors import short
 from qir.runtime.session import EXACT_INT8, Feeds
@@ -18,13 +19,18 @@ class ModelFile:
     """A model file opened in ONNX Runtime with its default options; ModelError when it cannot be.
 
     `exact` keeps int8 arithmetic from saturating, see `qir.runtime.session.EXACT_INT8`; `threads` is the
-    number of threads within one run. `run` may be called from several threads at a time.
+    number of threads within one run; `shared` as for Session. `run` may be called from several threads at a
+    time.
     """
 
-    def __init__(self, path: Path, exact: bool = False, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, exact: bool = False, threads: int | None = None, *, shared: bool = False
+    ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or 0
+        if shared:
+            share_arena(options)
         if exact:
             options.add_session_config_entry(*EXACT_INT8)
         self.exact = exact

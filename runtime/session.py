@@ -39,9 +39,9 @@ class Session:
     value behind it. `threads` is ONNX Runtime's number of threads within one run (None: all cores). Results
     depend on it in the last bit, so whatever must be reproducible runs with one. `optimize=False` runs the
     nodes as written; `arena=False` gives every tensor's memory back as soon as it was read, which is slower
-    and smaller. With `shared`, sessions that run in turns have one arena together, which lays out nothing in
-    advance (`shrink_shared_arena` empties it). ModelError when ONNX Runtime cannot load the graph. `run` may
-    be called from several threads at a time.
+    and smaller. With `shared`, sessions that run in turns have one arena together (`shrink_shared_arena`
+    empties it). ModelError when ONNX Runtime cannot load the graph. `run` may be called from several threads
+    at a time.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Session:
         self._weights: list[Array] = []  # kept as long as the session may read them
         options = _options(threads, optimize)
         options.enable_cpu_mem_arena = arena
-        options.enable_mem_pattern = arena and not shared
+        options.enable_mem_pattern = arena
         if shared:
             share_arena(options)
         self._session = self._load(graph, options)

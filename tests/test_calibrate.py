@@ -95,6 +95,11 @@ def test_a_file_serves_as_well_and_the_report_says_what_was_not_done(
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_data_beside_statistics_must_fit(statistics: qir.Statistics) -> None:
+    with pytest.raises(CalibrationError, match=r"no input 'picture'"):
+        qir.quantize("sample:digits", [{"picture": images(1)["input"]}], statistics=statistics)
+
+
 def test_neither_data_nor_statistics() -> None:
     with pytest.raises(ConfigError, match="no data to calibrate with"):
         qir.quantize("sample:digits")
