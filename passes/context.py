@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from qir.passes.rules import TargetRules
@@ -72,8 +71,7 @@ class Context:
 
     `data` are calibration samples; `statistics` were taken before and take their place in `calibrate`, which
     otherwise runs `collect` over the data (None: in threads of this process). `rules` say what the target can
-    quantize; `seed` starts every random choice; `output_dir` is where a pass may write reports (None:
-    nowhere). `collected` are the statistics that the passes have used so far.
+    quantize. `collected` are the statistics that the passes have used so far.
     """
 
     data: CalibrationData | None = None
@@ -81,7 +79,5 @@ class Context:
     collect: Collect | None = None
     rules: TargetRules | None = None
     progress: Progress = SILENT
-    seed: int = 0
-    output_dir: Path | None = None
     rewrites: RewriteLog = field(default_factory=RewriteLog)
     collected: list[Statistics] = field(default_factory=list)

@@ -22,7 +22,6 @@ from qir.runtime.measured import Measured, Problem
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.segmented import SegmentedSession
-from qir.runtime.statistics import TensorStatistics
 from qir.runtime.units import Array, CalibrationData, Unit
 from qir.runtime.workers import cores, ordered_map
 
@@ -49,17 +48,6 @@ class Taps:
     optional: frozenset[str] = frozenset()
     raw: frozenset[str] = frozenset()
     layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-def collect_statistics(
-    graph: Graph,
-    values: Sequence[Value],
-    data: CalibrationData,
-    progress: Progress | None = None,
-    workers: int | None = None,
-) -> dict[str, TensorStatistics]:
-    """The statistics of `values` over all of `data`, by value name; see `collect`."""
-    return collect(Taps(graph, tuple(values)), data, progress, workers).tensors
 
 
 def collect(

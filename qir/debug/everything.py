@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +80,7 @@ def runall(
     `non_quantize_node`, `metric` and `average_mode` those of `plot_acc_error`; `axis` that of
     `get_channelwise_data_distribution`; `pick_threshold` that of `sensitivity_analysis`; `data_num` that of
     all but the last, which takes 1 sample. A job that fails leaves its message in the index, and
-    the others go on; the error of the first is raised.
-
-    Raises a QirError that says what to do.
+    the others go on; the error of the first is raised, a QirError that says what to do.
     """
     folder = prepare(save_dir, plot=plot)
     opened = open_model(model, calibrated_data, config=config)
@@ -108,16 +106,10 @@ def runall(
     def raise_nodes() -> None:
         write_table(partial_table(opened, pick_threshold), folder, partial_plot if plot else None)
 
-    jobs: list[tuple[str, str, Callable[[], None]]] = [
-        ("sensitivity", f"sensitivity_{node_type}", functools.partial(rank, node_type))
-        for node_type in NODE_TYPES
-    ]
-    jobs += [
-        ("error", "error", accumulate),
-        ("distribution", "distribution", distribute),
-        ("channels", "channels", spread),
-        ("partial", "partial", raise_nodes),
-    ]
+    jobs: dict[str, Callable[[], None]] = {
+        f"sensitivity_{of}": functools.partial(rank, of) for of in NODE_TYPES
+    }
+    jobs |= {"error": accumulate, "distribution": distribute, "channels": spread, "partial": raise_nodes}
     steps = _run(jobs)
     _write_index(folder, opened, tables[0].samples, steps)
     page = write_page(None, folder / "report.html", folder)
@@ -129,10 +121,11 @@ def _worst(table: SensitivityTable) -> list[str]:
     return [name for row in table.rows for name in row.nodes][:WORST]
 
 
-def _run(jobs: Sequence[tuple[str, str, Callable[[], None]]]) -> tuple[Step, ...]:
-    """Run jobs (kind, file, work); the error of the first is raised, those of the others are noted."""
+def _run(jobs: Mapping[str, Callable[[], None]]) -> tuple[Step, ...]:
+    """Run jobs, by file; the error of the first is raised, those of the others are noted."""
     steps: list[Step] = []
-    for kind, stem, work in jobs:
+    for stem, work in jobs.items():
+        kind = stem.partition("_")[0]
         try:
             work()
         except QirError as error:

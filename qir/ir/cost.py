@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import unquantized
-from qir.ir.walk import walk_nodes
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes seen in a run, by value name; they stand in where a type does not say."""
@@ -24,12 +22,6 @@ def macs(node: Node, shapes: Shapes | None = None) -> int | None:
     """
     count = _COUNTS.get(node.op) if node.domain in ("", "ai.onnx") else None
     return 0 if count is None else count(node, shapes or {})
-
-
-def graph_macs(graph: Graph, shapes: Shapes | None = None) -> dict[str, int | None]:
-    """Node name -> multiply-accumulates, for all nodes that have any, those of subgraphs included."""
-    counted = {node.name: macs(node, shapes) for node in walk_nodes(graph)}
-    return {name: count for name, count in counted.items() if count != 0}
 
 
 def _shape(value: Value | None, shapes: Shapes) -> tuple[int, ...] | None:

@@ -60,11 +60,13 @@ def test_people_get_lines_that_fit_their_terminal() -> None:
 
 def test_a_task_without_steps_is_finished_too() -> None:
     display = Progress(disable=True)
-    with RichTask(display, "prove", None):
+    seconds: dict[str, float] = {}
+    with RichTask(display, "prove", None, seconds):
         pass
-    with RichTask(display, "calibrate", None) as task:
+    with RichTask(display, "calibrate", None, seconds) as task:
         task.advance(7)
     assert [(task.completed, task.total, task.finished) for task in display.tasks] == [
         (1, 1, True),
         (7, 7, True),
     ]
+    assert list(seconds) == ["prove", "calibrate"]

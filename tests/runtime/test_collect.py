@@ -16,7 +16,7 @@ from qir.ir.graph import Graph
 from qir.ir.types import QuantSpec, TensorType, tensor
 from qir.runtime import collect as collect_module
 from qir.runtime import measured as measured_module
-from qir.runtime.collect import collect_statistics
+from qir.runtime.collect import Taps, collect
 from qir.runtime.data import open_data
 from qir.runtime.progress import SilentTask
 from qir.runtime.session import Session
@@ -28,8 +28,8 @@ X = images(40)
 def collected(
     source: object, graph: Graph, names: list[str], workers: int | None = None
 ) -> dict[str, TensorStatistics]:
-    values = [graph.value(name) for name in names]
-    return collect_statistics(graph, values, open_data(source, graph), workers=workers)  # type: ignore[arg-type]
+    taps = Taps(graph, tuple(graph.value(name) for name in names))
+    return collect(taps, open_data(source, graph), workers=workers).tensors  # type: ignore[arg-type]
 
 
 def test_statistics_are_those_of_the_tensors() -> None:
@@ -177,7 +177,7 @@ class Recorder(SilentTask):
 
 def test_progress_counts_samples() -> None:
     graph, recorder = conv_net(), Recorder()
-    collect_statistics(graph, [graph.value("r")], open_data([{"x": X[:25]}, {"x": X[25:]}], graph), recorder)
+    collect(Taps(graph, (graph.value("r"),)), open_data([{"x": X[:25]}, {"x": X[25:]}], graph), recorder)
     assert (recorder.tasks, recorder.steps) == ([("calibrate", 40)], 40)
 
 
