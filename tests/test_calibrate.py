@@ -97,7 +97,7 @@ def test_a_file_serves_as_well_and_the_report_says_what_was_not_done(
 
 def test_data_beside_statistics_must_fit(statistics: qir.Statistics) -> None:
     with pytest.raises(CalibrationError, match="'picture' is not an input of the model"):
-        qir.quantize("sample:digits", [{"picture": images(1)["input"]}], statistics=statistics)
+        qir.quantize("sample:digits", lambda: [{"picture": images(1)["input"]}], statistics=statistics)
 
 
 def test_neither_data_nor_statistics() -> None:
