@@ -27,6 +27,15 @@ def _list_passes(context: click.Context, _parameter: click.Parameter, wanted: bo
         context.exit()
 
 
+def _describe_pass(context: click.Context, _parameter: click.Parameter, name: str | None) -> None:
+    if name is not None and not context.resilient_parsing:
+        from qir.cli.pass_list import describe_pass  # noqa: PLC0415
+
+        with report_errors(debug=False):
+            click.echo(describe_pass(name), nl=False)
+        context.exit()
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @model_argument
 @click.option("-p", "--pipeline", default="", help="Passes to run, or the name of a pipeline of the target.")
@@ -52,6 +61,10 @@ def _list_passes(context: click.Context, _parameter: click.Parameter, wanted: bo
 @click.option(
     "--list-passes", is_flag=True, is_eager=True, expose_value=False, callback=_list_passes,
     help="List passes with their options, and the pipelines of each target.",
+)  # fmt: skip
+@click.option(
+    "--describe", metavar="PASS", is_eager=True, expose_value=False, callback=_describe_pass,
+    help="Say what a pass does, with its options, mathematics and sources.",
 )  # fmt: skip
 @plugin_option
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

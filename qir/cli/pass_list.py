@@ -1,10 +1,12 @@
-"""The list of passes and pipelines that `qir-opt --list-passes` prints."""
+"""What `qir-opt --list-passes` and `--describe` print: passes with their options, and pipelines."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 
 from qir.backends.targets import TARGETS
+from qir.ir.errors import ConfigError, did_you_mean
 from qir.passes.base import Pass
 from qir.passes.options import Option, options_of
 from qir.passes.registry import PASSES
@@ -17,6 +19,20 @@ def describe_passes() -> str:
         parts.append(f"pipelines of the target '{target.name}':")
         parts += [f"  {name}: {text}" for name, text in target.pipelines.items()]
     return "\n".join(parts) + "\n"
+
+
+def describe_pass(name: str) -> str:
+    """One pass: what it does, its options, and the mathematics and sources that its file begins with.
+
+    ConfigError for a name that no pass has.
+    """
+    kind = PASSES.get(name)
+    if kind is None:
+        hint = did_you_mean(name, PASSES) or "; `qir-opt --list-passes` names them"
+        raise ConfigError(f"there is no pass '{name}'{hint}")
+    header, _, options = _describe(kind).partition("\n")
+    texts = [header, inspect.getdoc(kind) or "", "\n".join(["options:", *options.split("\n")[1:]])]
+    return "\n\n".join([*texts, inspect.getdoc(sys.modules[kind.__module__]) or ""]) + "\n"
 
 
 def _describe(kind: type[Pass]) -> str:

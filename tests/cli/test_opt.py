@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from opt_command import CLEAN, TEXT, fail, succeed
 
+from qir.cli.pass_list import describe_pass
 from qir.models import load
 from qir.passes.options import options_of
 from qir.passes.registry import PASSES
@@ -131,6 +132,25 @@ def test_several_graphs_in_one_file(tmp_path: Path) -> None:
     assert "several.qir:10:" in message
     assert fail(path, "--split-input", "-o", tmp_path / "out.qir", status=2)
     assert fail("sample:digits", "--split-input", status=2)
+
+
+def test_a_pass_is_described_with_options_and_mathematics() -> None:
+    said = succeed("--describe", "equalize-inputs").stdout
+    assert said.startswith("equalize-inputs\n\nEven out the ranges of input channels")
+    for part in (
+        "\noptions:\n      strength: a number = 0.5\n",
+        "f[c] = a[c]^m / w[c]^(1-m)",
+        "Nagel et al. 2019",
+    ):
+        assert part in said
+
+
+def test_every_pass_can_be_described() -> None:
+    for name in PASSES:
+        assert describe_pass(name).count("\n\n") > 2
+    assert "there is no pass 'equalise-inputs'; did you mean 'equalize-inputs'" in fail(
+        "--describe", "equalise-inputs"
+    )
 
 
 def test_list_passes_shows_passes_options_and_pipelines() -> None:
