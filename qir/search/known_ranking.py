@@ -12,11 +12,19 @@ RANKING_KEY: tuple[Part, ...] = ("weights", "graph", "config", "data", "sensitiv
 
 
 def known_ranking(
-    search: Search, rank: Rank, inputs: SearchInputs, closed: Graph, layers: tuple[str, ...]
+    search: Search,
+    rank: Rank,
+    inputs: SearchInputs,
+    closed: Graph,
+    layers: tuple[str, ...],
+    what: str = "",
 ) -> Ranking:
-    """The ranking of the quantized `layers` of a closed graph; SearchError when `rank` gives another one."""
+    """The ranking of the quantized `layers` of a closed graph; SearchError when `rank` gives another one.
+
+    `what` tells rankings of several graphs of one model apart.
+    """
     journal = search.evaluations.journal
-    key = search.evaluations.inputs.key(RANKING_KEY)
+    key = " ".join(filter(None, (search.evaluations.inputs.key(RANKING_KEY), what)))
     line = journal.ranking(key)
     if line is not None:
         return check_ranking(line, layers)

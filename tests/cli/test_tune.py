@@ -38,7 +38,7 @@ def test_phases_and_files(tmp_path: Path) -> None:
     phases = [line.split("│")[1].strip() for line in lines if line.startswith("│") and "model" not in line]
     order = ["all int8", "all int16", "all int16-ec", "all float16"]
     assert [name for name in phases if name.startswith("all")] == order
-    assert any("int8 + float16" in line and "<- best" in line for line in lines)
+    assert any("int8 to float16" in line and "<- best" in line for line in lines)
     assert "all int16-ec: no layer has it on this target" in done.stdout
     assert "2 of 8 layers are raised: int8 6, float16 2" in done.stdout
     assert files(tmp_path) == [

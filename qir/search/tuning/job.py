@@ -20,7 +20,6 @@ from qir.search.configurations import Configuration
 from qir.search.ending import Ending, finish
 from qir.search.evaluations import LimitReached, Limits
 from qir.search.inputs import SearchInputs
-from qir.search.known_ranking import known_ranking
 from qir.search.opened import SearchOutputs, opened_search
 from qir.search.ranking import Rank, Ranking
 from qir.search.report_file import write_search_report
@@ -28,9 +27,10 @@ from qir.search.rungs import Rung
 from qir.search.search import Search
 from qir.search.strategies.base import Strategy
 from qir.search.tuning.calibration import with_one_method
-from qir.search.tuning.ladder import cost
+from qir.search.tuning.ladder import BASE, cost
 from qir.search.tuning.mixtures import Mixtures
 from qir.search.tuning.phases import Phases
+from qir.search.tuning.rankings import Rankings
 from qir.search.tuning.result import Phase, TuneResult, phase_of
 
 
@@ -108,25 +108,20 @@ def _tuned(job: TuneJob, files: ConfigFiles, search: Search) -> TuneResult:
     start, choice = with_one_method(job.start, inputs)
     mixtures = Mixtures(inputs, start, job.rungs)
     search.begin()
-    found: list[Ranking] = []
-
-    def rank() -> Ranking:
-        whole = known_ranking(search, job.rank, inputs, mixtures.closed, mixtures.quantized)
-        found.append(Ranking({name: whole.scores[name] for name in mixtures.layers}, whole.low_is_worse))
-        return found[0]
+    rankings = Rankings(search, job.rank, mixtures)
 
     def write_config(_folder: Path, graph: Graph, configuration: Configuration) -> None:
         written.levels = mixtures.levels(configuration)
         written.rows = mixtures.rows(configuration, graph)
         files.write(written.levels, written.rows)
 
-    phases = Phases(search, mixtures, job.strategy, rank)
+    phases = Phases(search, mixtures, job.strategy, rankings.information)
     stopped = False
     try:
         phases.run()
     except LimitReached:
         stopped = True
-    ranking = found[0] if found else Ranking(dict.fromkeys(mixtures.layers, 0.0))
+    ranking = rankings.known.get(BASE, Ranking(dict.fromkeys(mixtures.layers, 0.0)))
     how = Ending(write_config, job.outputs.proof_samples, job.outputs.keep_best, inputs.context.progress)
     first = [phase_of("float model", search.steps[:1])]
     if choice:

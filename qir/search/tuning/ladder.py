@@ -36,13 +36,13 @@ class Ladder:
         """The rungs that are a step up for some layer."""
         return tuple(rung for rung in self.rungs if any(rung in found for found in self.steps.values()))
 
-    def reached(self, layer: str, rung: Rung) -> str:
+    def highest(self, layer: str, rung: str) -> str:
         """What a layer becomes that is raised to a rung: its highest step up to there, else INT8."""
         return next((s for s in reversed(self.steps[layer]) if height(s) <= height(rung)), BASE)
 
-    def raised(self, layers: Iterable[str], rung: Rung) -> dict[str, str]:
+    def raised(self, layers: Iterable[str], rung: str) -> dict[str, str]:
         """The configuration of layers that are raised to a rung, without those that stay in INT8."""
-        found = {name: self.reached(name, rung) for name in layers}
+        found = {name: self.highest(name, rung) for name in layers}
         return {name: step for name, step in found.items() if step != BASE}
 
 
@@ -52,8 +52,13 @@ def cost(configuration: Configuration) -> int:
 
 
 def height(rung: str) -> int:
-    """How many rungs above INT8 one is."""
-    return RUNGS.index(cast(Rung, rung)) + 1
+    """How many rungs above INT8 one is; 0 for INT8 itself."""
+    return (BASE, *RUNGS).index(rung)
+
+
+def is_within(low: Configuration, high: Configuration) -> bool:
+    """Whether no layer of the one is on a higher rung than in the other."""
+    return all(height(rung) <= height(high.get(name, BASE)) for name, rung in low.items())
 
 
 def ladder_of(layers: Sequence[str], rungs: Sequence[Rung], start: Levels, model: Model) -> Ladder:

@@ -1,31 +1,33 @@
-"""The phases of tuning: bounds first, then mixtures, each the cheapest that the search along a ranking finds.
+"""The phases of tuning: bounds first, then mixtures along the ways between them, then layers given back.
 
-Bounds have all layers on one rung. A mixture has the layers of one rung raised to another one that satisfies
-as a bound, or to float32: a strategy (binary search) finds the fewest, worst first. INT8 comes first as the
-lower rung; only what costs less than the best so far is tried. In the end the layers of the best mixture are
-lowered again, rung by rung, the least sensitive ones first. The cost of a configuration is the sum of the
-rungs that its layers were raised.
+Bounds have all layers on one rung. A mixture lies on the way from one of them to another one that satisfies,
+or to float32, see `way.py`: a strategy (binary search) finds the shortest part of the way that satisfies.
+Ways from INT8 come first; of each way only the part is tried that costs less than the best so far, its end
+first. In the end layers of the best mixture are lowered again, those first that cost least a rung below: a
+ranking is a guess, and not all of them are needed where they are. The cost of a configuration is the sum of
+the rungs that its layers were raised.
 
-That no mixture satisfies whose highest rung fails for the whole model is taken for granted, but for float32,
-which cannot fail.
+Two things are taken for granted. No mixture satisfies whose highest rung fails for the whole model, but for
+float32, which cannot fail; and none without a layer that is higher than in a configuration that failed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from qir.search.configurations import Configuration, lowered
 from qir.search.loop import fine_search
-from qir.search.ranking import Ranking
 from qir.search.rungs import Rung
 from qir.search.search import Search
 from qir.search.steps import Step
 from qir.search.strategies.base import Flags, MetricEval, Strategy
-from qir.search.tuning.ladder import BASE, Ladder, cost
+from qir.search.tuning.giving_back import give_back
+from qir.search.tuning.ladder import BASE, Ladder, cost, is_within
 from qir.search.tuning.mixtures import Mixtures
 from qir.search.tuning.result import Phase, phase_of
+from qir.search.tuning.way import Information, Way, way_up
 
 FLOAT: Rung = "float32"
 
@@ -37,7 +39,7 @@ class Phases:
     search: Search
     mixtures: Mixtures
     strategy: Strategy
-    rank: Callable[[], Ranking]
+    information: Information
     done: list[Phase] = field(default_factory=list)
 
     def run(self) -> None:
@@ -46,12 +48,12 @@ class Phases:
             return
         ladder = self._ladder
         met = [rung for rung in ladder.rungs if rung == FLOAT or self._rung_bound(rung)]
-        ranking = self.rank()
         for i, base in enumerate((BASE, *ladder.available)):
             for rung in ladder.available[i:]:
                 if rung in met:
-                    self._mixture(base, rung, ranking)
-        self._lower(ranking)
+                    self._mixture(base, rung)
+        if self._best:
+            self._phase("given back", self._give_back)
 
     @property
     def _ladder(self) -> Ladder:
@@ -78,82 +80,61 @@ class Phases:
         self._phase(f"all {rung}", lambda: answers.append(self._evaluate(configuration, order)), note)
         return answers[0][0]
 
-    def _mixture(self, base: str, rung: Rung, ranking: Ranking) -> None:
-        """Find the fewest layers that must be raised to a rung while the others are on a lower one."""
-        ladder, best = self._ladder, self._best
-        below = self._all(base)
-        layers = [name for name in ranking.worst_first if ladder.reached(name, rung) != below.get(name, BASE)]
+    def _mixture(self, base: str, rung: Rung) -> None:
+        """Find how little of the way from one rung to another will do."""
+        best, name = self._best, f"{base} to {rung}"
+        if best is not None and cost(self._ladder.raised(self._ladder.layers, base)) >= cost(best):
+            return
+        whole = way_up(self._ladder, base, rung, self.information)
+        way = whole if best is None else whole.cheaper_than(cost(best))
+        is_known = whole.end == best or (way == whole and rung == FLOAT)
+        if not way.moves:
+            note = "not tried: it would cost no less than what was found"
+        elif not is_known and self._failed(way.end) is not None:
+            note = "not tried: nothing in it that would cost less is higher than what failed"
+        else:
+            self._phase(name, lambda: self._bisect(way, is_known=is_known))
+            return
+        if whole.moves and base == BASE:
+            self.done.append(Phase(name, None, 0, note))
 
-        def configuration(flags: Flags) -> Configuration:
-            return {**below, **ladder.raised([name for name, stays in flags.items() if not stays], rung)}
-
-        whole = configuration(dict.fromkeys(layers, False))
-        is_known = whole == best or rung == FLOAT
-        while layers and best is not None and cost(configuration(dict.fromkeys(layers, False))) >= cost(best):
-            layers.pop()
-            is_known = is_known and whole == best
-        name = f"{base} + {rung}"
-        if layers:
-            scores = {layer: ranking.information[layer] for layer in layers}
-            self._phase(name, lambda: self._fewest(scores, configuration, is_known=is_known))
-        elif whole and base == BASE:
-            self.done.append(Phase(name, None, 0, "not tried: it would cost no less than what was found"))
-
-    def _all(self, rung: str) -> dict[str, str]:
-        """The configuration with every layer on a rung, or in INT8."""
-        at = next((other for other in self._ladder.rungs if other == rung), None)
-        return {} if at is None else self._ladder.raised(self._ladder.layers, at)
-
-    def _fewest(
-        self, scores: Mapping[str, float], configuration: Callable[[Flags], Configuration], *, is_known: bool
-    ) -> None:
-        """Bisect; where it is not known that all layers of the ranking would do, these come first."""
-        everything = dict.fromkeys(scores, False)
-        if is_known or self._evaluate(configuration(everything), everything)[0]:
-            self._search_along(scores, configuration)
-
-    def _lower(self, ranking: Ranking) -> None:
-        """Lower layers of the best mixture again, as far as it keeps satisfying, rung by rung."""
-        highest = self._all(self._ladder.available[-1]) if self._ladder.available else {}
-        all_raised = (self._best or {}).keys() == highest.keys()
-        for i, rung in reversed(list(enumerate(self._ladder.available))):
-            best = self._best
-            high = [] if best is None else [name for name, own in best.items() if own == rung]
-            below = self._ladder.available[i - 1] if i else None
-            if best is not None and high and (below is not None or all_raised):
-                self._lower_from(rung, below, dict(best), high, ranking)
-
-    def _lower_from(
-        self, rung: Rung, below: Rung | None, best: Configuration, high: Sequence[str], ranking: Ranking
-    ) -> None:
-        """Find the fewest of the layers on a rung that must stay there; the others go below (None: INT8)."""
-        ladder = self._ladder
-        rest = {name: own for name, own in best.items() if name not in high}
-        scores = {name: ranking.information[name] for name in ranking.worst_first if name in high}
-
-        def configuration(flags: Flags) -> Configuration:
-            down = [name for name, lower in flags.items() if lower]
-            up = {name: rung for name, lower in flags.items() if not lower}
-            return {**rest, **up, **({} if below is None else ladder.raised(down, below))}
-
-        def bisect() -> None:
-            lowest = dict.fromkeys(scores, True)
-            if not self._evaluate(configuration(lowest), lowest)[0]:
-                self._search_along(scores, configuration)
-
-        self._phase(f"{rung} -> {below or BASE}", bisect)
-
-    def _search_along(
-        self, scores: Mapping[str, float], configuration: Callable[[Flags], Configuration]
-    ) -> None:
-        """Let the strategy search along a ranking; the best is kept, whatever it comes to."""
+    def _bisect(self, way: Way, *, is_known: bool) -> None:
+        """Let the strategy search along a way, if it is not known that its end satisfies, behind that."""
+        scores = way.scores
+        end = dict.fromkeys(scores, False)
 
         def evaluate(flags: Flags) -> MetricEval:
-            return self._evaluate(configuration(flags), flags)
+            return self._guessed(way.configuration(flags), flags)
 
-        raised = configuration(dict.fromkeys(scores, False))
-        ends = len(raised) == len(self.mixtures.quantized) and set(raised.values()) == {FLOAT}
-        fine_search(self.strategy, scores, (False, math.inf), evaluate, floats_end=ends)
+        if is_known or evaluate(end)[0]:
+            floats = len(way.end) == len(self.mixtures.quantized) and set(way.end.values()) == {FLOAT}
+            fine_search(self.strategy, scores, (False, math.inf), evaluate, floats_end=floats)
+
+    def _give_back(self) -> None:
+        """Lower layers of the best mixture, as long as it keeps satisfying."""
+        best = self._best
+        assert best is not None  # there is nothing to lower otherwise
+
+        def satisfies(configuration: Configuration) -> bool | None:
+            if self._failed(configuration) is not None:
+                return None
+            order = {name: name not in configuration for name in self._ladder.layers}
+            return self._evaluate(configuration, order)[0]
+
+        give_back(best, self._ladder, self.information, satisfies)
+
+    def _guessed(self, configuration: Configuration, flags: Flags) -> MetricEval:
+        """The answer to a configuration, or to one that failed and has no layer on a lower rung."""
+        failed = self._failed(configuration)
+        return self._evaluate(configuration, flags) if failed is None else failed.metric_eval
+
+    def _failed(self, configuration: Configuration) -> Step | None:
+        """A step that failed although no layer was lower than in a configuration."""
+        for step in self.search.steps:
+            other = step.configuration
+            if other is not None and not step.metric_eval[0] and is_within(configuration, other):
+                return step
+        return None
 
     def _evaluate(self, configuration: Configuration, flags: Flags) -> MetricEval:
         return self.search.evaluate(self.mixtures, configuration, flags, self.strategy.evaluations_left)
@@ -165,4 +146,5 @@ class Phases:
             work()
         finally:
             steps: Sequence[Step] = self.search.steps[start:]
-            self.done.append(phase_of(name, steps, note))
+            if steps:
+                self.done.append(phase_of(name, steps, note))
