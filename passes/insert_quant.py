@@ -8,8 +8,8 @@ weights and has INT8 ones, the reason under `qir.int8_weight`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from qir.ir.errors import ConfigError, PassError
@@ -27,7 +27,9 @@ from qir.passes.insertion.selection import (
     check_layers,
     check_ops,
     check_patterns,
+    check_skipped,
     rule_of,
+    skip_list,
 )
 from qir.passes.insertion.specs import (
     Choice,
@@ -91,6 +93,16 @@ class InsertQuant(Pass):
                 "precision=int8; give each an insert-quant of its own, with layers=… or ops=…"
             )
 
+    def skipping(self, entries: Sequence[str]) -> InsertQuant:
+        """The same, which skips further layers: names, `type:OP` or `regex:EXPRESSION`."""
+        more = skip_list(entries)
+        return replace(
+            self,
+            skip=(*self.skip, *more.layers),
+            skip_types=(*self.skip_types, *more.ops),
+            skip_regex=(*self.skip_regex, *more.regex),
+        )
+
     def run(self, graph: Graph, context: Context) -> bool:
         """Insert the quants; PassError without rules, ConfigError for a name or type that does not exist."""
         rules = context.rules
@@ -122,6 +134,7 @@ class InsertQuant(Pass):
         check_patterns("regex", self.regex)
         check_patterns("skip_regex", self.skip_regex)
         check_layers("skip", self.skip, graph, rules)
+        check_skipped(self.skip_regex, graph)
         check_layers("layers", self.layers, graph, rules)
 
     def _treat(

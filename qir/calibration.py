@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -90,7 +89,7 @@ def _before_calibrate(passes: Sequence[Pass], skip: str | Sequence[str]) -> tupl
 
 
 def _skipping(item: Pass, names: tuple[str, ...]) -> Pass:
-    return replace(item, skip=(*item.skip, *names)) if names and isinstance(item, InsertQuant) else item
+    return item.skipping(names) if names and isinstance(item, InsertQuant) else item
 
 
 @contextmanager

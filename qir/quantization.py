@@ -83,16 +83,16 @@ def quantize(
 ) -> Quantized:
     """Quantize a float model with calibration data; write its files when `output` is a prefix.
 
-    `model` is whatever `load` takes, or a graph; both are left as they are. `data` is whatever
-    `open_data` takes. `pipeline` is the name of one of the target's pipelines or a pipeline text; `method`
-    and `skip` (layers to leave in float) go into its `calibrate` and `insert-quant`. `config` refines the
-    pipeline layer by layer: the path of a quant_config (JSON) or of AMCT's `config.json` or `.cfg`, the
-    entries of one of these JSON files, or a QuantConfig. `form` is that of the fake-quant graph, "ascend" or
-    "qdq" (None: the target's). `batch_size` is accepted for scripts that pass one: samples are run one by
-    one, so it changes no bit of the result. On the first `proof_samples` the written deploy graph, if the
-    target has one, must give the integers of the fake-quant graph in every layer, as the report says (0: no
-    proof). `compare_layers` measures how near each layer is to the float one, with everything quantized and
-    with it alone; that takes a few runs more.
+    `model` is whatever `load` takes, or a graph; both are left as they are. `data` is whatever `open_data`
+    takes. `pipeline` is the name of one of the target's pipelines or a pipeline text; `method` and `skip`
+    (layers to leave in float: names, `type:OP`, `regex:EXPRESSION`) go into its `calibrate` and
+    `insert-quant`. `config` refines the pipeline layer by layer: the path of a quant_config (JSON) or of
+    AMCT's `config.json` or `.cfg`, the entries of one of these JSON files, or a QuantConfig. `form` is that
+    of the fake-quant graph, "ascend" or "qdq" (None: the target's). `batch_size` is accepted for scripts
+    that pass one: samples are run one by one, so it changes no bit of the result. On the first
+    `proof_samples` the written deploy graph, if the target has one, must give the integers of the fake-quant
+    graph in every layer, as the report says (0: no proof). `compare_layers` measures how near each layer is
+    to the float one, with everything quantized and with it alone; that takes a few runs more.
 
     `statistics` are what `calibrate` returned, or a file of them: scales come from these, and data are only
     compared and proven on. Without data neither is done, and the report has a note that says so.
@@ -200,7 +200,7 @@ def _configured(item: Pass, method: str, skip: Sequence[str]) -> Pass:
             )
         return replace(item, method=method_named(method))
     if isinstance(item, InsertQuant) and skip:
-        return replace(item, skip=(*item.skip, *skip))
+        return item.skipping(skip)
     return item
 
 

@@ -52,6 +52,41 @@ class SkipList:
         return None if pattern is None else f"skipped by the user's expression '{pattern}'"
 
 
+def skip_list(entries: Iterable[str]) -> SkipList:
+    """What users list as layers to skip: names, `type:OP`, `regex:EXPRESSION`."""
+    by_kind: dict[str, list[str]] = {"": [], "type": [], "regex": []}
+    for entry in entries:
+        kind, colon, rest = entry.partition(":")
+        known = bool(colon) and kind in by_kind
+        by_kind[kind if known else ""].append(rest if known else entry)
+    return SkipList(*(tuple(found) for found in by_kind.values()))
+
+
+def skipped_names(entries: Iterable[str], layers: Mapping[str, str]) -> tuple[str, ...]:
+    """The names that such a list stands for among `layers`, name -> op; names themselves are not checked.
+
+    ConfigError for a type or an expression that no layer has.
+    """
+    skip = skip_list(entries)
+    check_patterns("skip", skip.regex)
+    found = dict.fromkeys(skip.layers)
+    for op in skip.ops:
+        named = [name for name in layers if layers[name] == op]
+        if not named:
+            raise ConfigError(
+                f"skip: there is no layer of type '{op}'{did_you_mean(op, set(layers.values()))}"
+            )
+        found |= dict.fromkeys(named)
+    for pattern in skip.regex:
+        named = [name for name in layers if re.search(pattern, name)]
+        if not named:
+            raise ConfigError(
+                f"skip: the expression '{pattern}' matches no layer; `qir config` lists the layers"
+            )
+        found |= dict.fromkeys(named)
+    return tuple(found)
+
+
 def rule_of(node: Node, rules: TargetRules) -> OpRule | None:
     """How the target quantizes the node's op, if it does."""
     return rules.ops.get(node.op) if node.domain in ("", "ai.onnx") else None
@@ -74,6 +109,14 @@ def check_patterns(key: str, patterns: Iterable[str]) -> None:
             re.compile(pattern)
         except re.error as error:
             raise ConfigError(f"{key}: '{pattern}' is not a regular expression: {error}") from error
+
+
+def check_skipped(patterns: Iterable[str], graph: Graph) -> None:
+    """ConfigError for an expression to skip by that matches the name of no node."""
+    names = [node.name for node in walk_nodes(graph)]
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in names):
+            raise ConfigError(f"skip_regex: '{pattern}' matches no layer; `qir config` lists the layers")
 
 
 def check_layers(key: str, names: Iterable[str], graph: Graph, rules: TargetRules) -> None:

@@ -25,7 +25,8 @@ from qir.cli.settings import (
 @pipeline_option
 @click.option(
     "--skip", multiple=True, metavar="LAYER",
-    help="Layer that will stay in float, so that its input need not be finite; may be repeated.",
+    help="Layer (or type:OP, or regex:EXPRESSION) that will stay in float, so that its input need not be "
+    "finite; may be repeated.",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Run in so many processes.")
 @click.option(

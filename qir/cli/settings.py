@@ -18,7 +18,10 @@ pipeline_option = click.option(
     "--pipeline", default="default", show_default=True, help="A pipeline of the target, or its text."
 )
 skip_option = click.option(
-    "--skip", multiple=True, metavar="LAYER", help="Layer to leave in float; may be repeated."
+    "--skip",
+    multiple=True,
+    metavar="LAYER",
+    help="Layer to leave in float, or type:OP, or regex:EXPRESSION; may be repeated.",
 )
 form_option = click.option(
     "--form", type=click.Choice(("ascend", "qdq")),

@@ -22,6 +22,7 @@ from qir.config.settings import QuantConfig
 from qir.config.text_file import read_text
 from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
+from qir.passes.insertion.selection import skipped_names
 from qir.passes.pipeline import parse_pipeline
 
 ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, object] | QuantConfig | Levels"
@@ -101,4 +102,5 @@ def create_quant_config(
     chosen = target_named(target)
     model = read_model(graph, chosen, parse_pipeline(pipeline, named=chosen.pipelines))
     definition = None if config_defination is None else read_definition(Path(config_defination))
-    return create_config(model, skip_layers, batch_num, activation_offset, definition)
+    names = skipped_names(skip_layers, {name: layer.op for name, layer in model.layers.items()})
+    return create_config(model, names, batch_num, activation_offset, definition)

@@ -17,6 +17,7 @@ from qir.config.settings import QuantConfig
 from qir.config.text_file import read_text
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
+from qir.passes.insertion.selection import skipped_names
 from qir.search.amct_files import FINAL_CONFIG_FILE, write_text
 from qir.search.configurations import Configuration
 
@@ -52,7 +53,8 @@ def start_config(model: Model, source: ConfigSource | None, skip: Sequence[str])
         or isinstance(source, (QuantConfig, Levels))
         or as_levels(source, model.names) is not None
     ):
-        return create_config(model, [name for name in skip if name in model.layers])
+        names = skipped_names(skip, {name: layer.op for name, layer in model.layers.items()})
+        return create_config(model, [name for name in names if name in model.layers])
     if isinstance(source, Mapping):
         return parse_config(json.dumps(source), model, "the configuration")
     path = Path(source)

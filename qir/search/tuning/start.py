@@ -10,6 +10,7 @@ from qir.config.layers import Model
 from qir.config.levels.file import CalibrationType, Levels, ModelLevel, ModelwiseSearch, NodeLevel
 from qir.config.open import ConfigSource, as_levels
 from qir.ir.errors import ConfigError, did_you_mean
+from qir.passes.insertion.selection import skipped_names
 
 SEARCH = "search"
 """In the place of a method: choose one."""
@@ -40,7 +41,8 @@ def start_levels(
             "use modelwise_search"
         )
     whole = replace(levels.model, all_node_type="int8")
-    nodes = {**levels.nodes, **{name: NodeLevel("float32") for name in skip}}
+    names = skipped_names(skip, {name: layer.op for name, layer in model.layers.items()})
+    nodes = {**levels.nodes, **{name: NodeLevel("float32") for name in names}}
     return replace(levels, model=whole if method is None else _calibrated(whole, method), nodes=nodes)
 
 
