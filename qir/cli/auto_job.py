@@ -15,6 +15,14 @@ from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
+from qir.cli.search_text import (
+    change_lines,
+    evaluation_line,
+    metric_text,
+    print_errors,
+    source_text,
+    telling,
+)
 from qir.report.document import report_path
 from qir.report.page import write_page
 from qir.search.driver import auto_quantize
@@ -62,11 +70,7 @@ def run_job(job: AutoJob) -> bool:
     evaluator = options.pop("evaluator")
     data = data_source(job.model, job.data)
     with RichProgress(quiet=job.quiet) as progress:
-
-        def tell(step: Step) -> None:
-            if not job.quiet:
-                progress.say(step_line(step))
-
+        tell = telling(progress, step_line, job.quiet)
         result = auto_quantize(job.model, data, evaluator, listener=tell, progress=progress, **options)
     page = write_page(job.output) if job.compare_layers else None
     console = plain_console()
@@ -76,19 +80,18 @@ def run_job(job: AutoJob) -> bool:
         for path in filter(None, (report_path(job.output), page)):
             console.print(f"wrote {path}", soft_wrap=True)
     if not result.reached:
-        for line in failure_lines(result):
-            print_line(Console(stderr=True, highlight=False, markup=False, emoji=False), line)
+        print_errors(failure_lines(result))
     return result.reached
 
 
 def step_line(step: Step) -> str:
     """What is shown of a step when it is done."""
     satisfied, loss = step.metric_eval
-    where = "from the journal" if step.from_journal else f"{step.seconds:.1f} s"
+    where = source_text(step)
     if step.configuration is None:
-        return f"step {step.number}: original model, metric {_short(step.metric)} ({where})"
+        return f"step {step.number}: original model, metric {metric_text(step.metric)} ({where})"
     layers = f"{step.floats} of {step.total} layers rolled back"
-    metric = f"metric {_short(step.metric)}, loss {loss:.6g}"
+    metric = f"metric {metric_text(step.metric)}, loss {loss:.6g}"
     verdict = "keeps the accuracy" if satisfied else "loses too much"
     left = step.evaluations_left
     more = "" if left is None else f"; at most {left} more evaluations"
@@ -96,10 +99,8 @@ def step_line(step: Step) -> str:
 
 
 def _print_result(console: Console, result: SearchResult) -> None:
-    if result.changed:
-        print_line(
-            console, f"changed since the last run: {', '.join(result.changed)}; old results do not count"
-        )
+    for line in change_lines(result):
+        print_line(console, line)
     if result.layers:
         print_layers(console, result.layers)
     console.print(_steps_table(result))
@@ -119,21 +120,19 @@ def _steps_table(result: SearchResult) -> Table:
         mark = "" if step is not result.best else " <- best" if result.reached else " <- nearest"
         kept = ("yes" if satisfied else "no") + mark
         seconds = "journal" if step.from_journal else f"{step.seconds:.1f}"
-        table.add_row(str(step.number), layers, _short(step.metric), f"{loss:.6g}", kept, seconds)
+        table.add_row(str(step.number), layers, metric_text(step.metric), f"{loss:.6g}", kept, seconds)
     return table
 
 
 def _summary(result: SearchResult) -> Iterator[str]:
-    outside = result.seconds - result.evaluator_seconds
-    yield (
-        f"{result.evaluations} evaluations took {result.evaluator_seconds:.1f} s, {result.journalled} came "
-        f"from the journal; everything else took {outside:.1f} s"
-    )
+    yield evaluation_line(result)
     if result.limited:
         yield "a limit ended the search before its strategy did; run it again without the limit to go on"
     if result.reached and result.best is not None:
         count, total = result.best.floats, result.best.total
         yield f"{total - count} of {total} layers are quantized as configured, {count} rolled back"
+    if result.note:
+        yield f"note: {result.note}"
 
 
 def failure_lines(result: SearchResult) -> Iterator[str]:
@@ -148,14 +147,10 @@ def failure_lines(result: SearchResult) -> Iterator[str]:
     best = result.best
     if best is not None and best.configuration is not None:
         yield (
-            f"nearest: metric {_short(best.metric)}, loss {best.metric_eval[1]:.6g}, with {best.floats} of "
-            f"{best.total} layers rolled back"
+            f"nearest: metric {metric_text(best.metric)}, loss {best.metric_eval[1]:.6g}, with "
+            f"{best.floats} of {best.total} layers rolled back"
             + (" (written as asked by --keep-best)" if result.paths else "; --keep-best would write it")
         )
     worst = result.ranking.worst_first[:_COSTLY]
     if any(result.ranking.scores.values()):
         yield "most sensitive layers: " + ", ".join(f"'{n}' ({result.ranking.scores[n]:.8g})" for n in worst)
-
-
-def _short(metric: object) -> str:
-    return f"{metric:.6g}" if isinstance(metric, float) else f"{metric!r:.60}"

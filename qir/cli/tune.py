@@ -68,6 +68,10 @@ from qir.cli.settings import (
 @skip_option
 @form_option
 @proof_samples_option
+@click.option(
+    "--report", is_flag=True,
+    help="Compare outputs and layers of the result with the float model, and write PREFIX_report.html.",
+)  # fmt: skip
 @quiet_option
 @debug_option
 def tune(
@@ -95,6 +99,7 @@ def tune(
     skip: tuple[str, ...],
     form: str | None,
     proof_samples: int,
+    report: bool,
     quiet: bool,
     debug: bool,
 ) -> None:
@@ -116,7 +121,7 @@ def tune(
         job = TuneJob(
             model, data, stats, evaluator, max_drop, at_least, not lower_is_better, relative, output, rungs,
             strategy, sensitivity, sensitivity_mode, max_evaluations, max_time, keep_best, restart, target,
-            pipeline, quant_config, method, skip, form, proof_samples, quiet,
+            pipeline, quant_config, method, skip, form, proof_samples, report, quiet,
         )  # fmt: skip
         reached = run_job(job)
     if not reached:

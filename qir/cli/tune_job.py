@@ -16,8 +16,17 @@ from qir.cli.layer_table import plain_console, print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
+from qir.cli.search_text import (
+    change_lines,
+    evaluation_line,
+    metric_text,
+    print_errors,
+    source_text,
+    telling,
+)
 from qir.config.levels.reader import read_levels
 from qir.report.document import report_path
+from qir.report.page import write_page
 from qir.search.steps import Step
 from qir.search.tuning.driver import tune
 from qir.search.tuning.result import Phase, TuneResult, described
@@ -53,6 +62,7 @@ class TuneJob:
     skip: tuple[str, ...]
     form: str | None
     proof_samples: int
+    compare_layers: bool
     quiet: bool
 
 
@@ -64,30 +74,26 @@ def run_job(job: TuneJob) -> bool:
         read_levels(Path(job.quant_config))  # says more of a file that is none than what opens any form
     data = data_source(job.model, job.data)
     with RichProgress(quiet=job.quiet) as progress:
-
-        def tell(step: Step) -> None:
-            if not job.quiet:
-                progress.say(step_line(step))
-
         result = tune(
-            job.model, data, job.evaluator, config=job.quant_config, listener=tell, progress=progress,
-            **options,
+            job.model, data, job.evaluator, config=job.quant_config, progress=progress,
+            listener=telling(progress, step_line, job.quiet), **options,
         )  # fmt: skip
+    page = write_page(job.output) if job.compare_layers else None
     if not job.quiet:
         console = plain_console()
-        _print_result(console, result, job.output)
+        _print_result(console, result)
         print_line(console, progress.cost())
+        for path in _written(result, report_path(job.output), page):
+            console.print(f"wrote {path}", soft_wrap=True)
     if not result.reached:
-        for line in failure_lines(result):
-            print_line(Console(stderr=True, highlight=False, markup=False, emoji=False), line)
+        print_errors(failure_lines(result))
     return result.reached
 
 
 def step_line(step: Step) -> str:
     """What is shown of a step when it is done."""
     satisfied, loss = step.metric_eval
-    where = "from the journal" if step.from_journal else f"{step.seconds:.1f} s"
-    metric = f"metric {_short(step.metric)}"
+    where, metric = source_text(step), f"metric {metric_text(step.metric)}"
     if step.configuration is None:
         return f"step {step.number}: original model, {metric} ({where})"
     verdict = "keeps the accuracy" if satisfied else "loses too much"
@@ -95,12 +101,10 @@ def step_line(step: Step) -> str:
     return f"step {step.number}: {what}, {metric}, loss {loss:.6g}: {verdict} ({where})"
 
 
-def _print_result(console: Console, result: TuneResult, prefix: str) -> None:
+def _print_result(console: Console, result: TuneResult) -> None:
     found = result.search
-    if found.changed:
-        print_line(
-            console, f"changed since the last run: {', '.join(found.changed)}; old results do not count"
-        )
+    for line in change_lines(found):
+        print_line(console, line)
     if found.layers:
         print_layers(console, found.layers)
     console.print(phase_table(result))
@@ -111,10 +115,12 @@ def _print_result(console: Console, result: TuneResult, prefix: str) -> None:
         *proof_lines(found.proof),
     ):
         print_line(console, line)
-    written = (path for path in found.paths or () if path.exists())
-    configs = filter(None, (result.config_path, result.resolved_path))
-    for path in (*written, *configs, report_path(prefix)):
-        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _written(result: TuneResult, report: Path, page: Path | None) -> Iterator[Path]:
+    """The files of the model, if there is one, of its configuration, and the report."""
+    yield from (path for path in result.search.paths or () if path.exists())
+    yield from filter(None, (result.config_path, result.resolved_path, report, page))
 
 
 def phase_table(result: TuneResult) -> Table:
@@ -136,7 +142,7 @@ def _cells(phase: Phase, result: TuneResult) -> tuple[str, ...]:
     mark = "" if not is_best else " <- best" if result.reached else " <- nearest"
     raised = "" if phase.raised is None else f"{phase.raised} of {step.total}"
     return (
-        phase.name, described(step.configuration, step.total), _short(step.metric),
+        phase.name, described(step.configuration, step.total), metric_text(step.metric),
         f"{step.metric_eval[1]:.3g}", ("yes" if phase.met else "no") + mark, raised, str(phase.evaluated),
     )  # fmt: skip
 
@@ -150,11 +156,7 @@ def _notes(result: TuneResult) -> Iterator[str]:
 
 def _summary(result: TuneResult) -> Iterator[str]:
     found = result.search
-    outside = found.seconds - found.evaluator_seconds
-    yield (
-        f"{found.evaluations} evaluations took {found.evaluator_seconds:.1f} s, {found.journalled} came "
-        f"from the journal; everything else took {outside:.1f} s"
-    )
+    yield evaluation_line(found)
     if found.limited:
         yield "a limit ended the search before its end; run it again without the limit to go on"
     if result.reached and found.best is not None:
@@ -173,11 +175,7 @@ def failure_lines(result: TuneResult) -> Iterator[str]:
         yield "error: no mixture of precisions keeps the accuracy; the target may be too difficult to reach"
     if best is not None:
         yield (
-            f"nearest: metric {_short(best.metric)}, loss {best.metric_eval[1]:.6g}, with "
+            f"nearest: metric {metric_text(best.metric)}, loss {best.metric_eval[1]:.6g}, with "
             f"{described(best.configuration, best.total)}"
             + (" (written as asked by --keep-best)" if found.paths else "; --keep-best would write it")
         )
-
-
-def _short(metric: object) -> str:
-    return f"{metric:.6g}" if isinstance(metric, float) else f"{metric!r:.60}"

@@ -20,7 +20,7 @@ from qir.search.configurations import lowered
 from qir.search.inputs import SearchInputs
 from qir.search.search import Search
 from qir.search.steps import SearchResult, Step
-from qir.search.tuning.result import Phase
+from qir.search.tuning.result import Phase, counts
 
 COMPARED_UNITS = 8
 """Samples on which outputs and layers are compared when that is asked for."""
@@ -110,6 +110,7 @@ def _entry(strategy: str, result: SearchResult, phases: Sequence[Phase]) -> Entr
         "strategy": strategy,
         "outcome": result.outcome,
         "limited": result.limited,
+        "note": result.note,
         "best": best,
         "steps": steps,
         "phases": [_phase(phase) for phase in phases],
@@ -118,8 +119,10 @@ def _entry(strategy: str, result: SearchResult, phases: Sequence[Phase]) -> Entr
 
 def _phase(phase: Phase) -> Entries:
     metric = None if phase.step is None else _step(phase.step)["metric"]
+    layers: Entries = {} if phase.step is None else dict(counts(phase.step.configuration, phase.step.total))
     return {
         "phase": phase.name,
+        "layers": layers,
         "metric": metric,
         "met": phase.met,
         "raised": phase.raised,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,24 @@ def test_phases_and_files(tmp_path: Path) -> None:
             assert f"wrote {path}" in done.stdout
     again = run(tmp_path, "--max-drop", "6")
     assert "0 evaluations took 0.0 s" in again.stdout
+
+
+def test_a_page_about_the_result(tmp_path: Path) -> None:
+    done = run(tmp_path, "--max-drop", "6", "--report")
+    assert done.exit_code == 0, done.output
+    page = tmp_path / "d_report.html"
+    for path in (page, tmp_path / "d_report.json"):
+        assert f"wrote {path}" in done.stdout
+    text = page.read_text()
+    for heading in ("Phases of the tuning", "Search", "Layers"):
+        assert re.search(rf"<h2[^>]*>{heading}</h2>", text), heading
+    assert "given back" in text
+    report = json.loads((tmp_path / "d_report.json").read_text())
+    assert report["search"]["phases"][1]["layers"] == {"int8": 8}
+    assert all(layer["isolated"] is not None for layer in report["layers"] if layer["precision"] == "int8")
+    failed = run(tmp_path, "--max-drop", "0.5", "--ladder", "int16", "--report", "--restart")
+    assert failed.exit_code == 3
+    assert "The search ended without a model" in page.read_text()
 
 
 def test_quantize_takes_the_configuration(tmp_path: Path) -> None:

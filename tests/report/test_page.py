@@ -192,6 +192,7 @@ def test_phases_of_a_tuning(tmp_path: Path) -> None:
     phases = found["report"]["search"]["phases"]
     assert [phase["phase"] for phase in phases] == [phase.name for phase in result.phases]
     assert "report/search/phases/0/metric" in places
+    assert "report/search/phases/1/layers/int8" in places
 
 
 def test_names_are_no_markup(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from qir.backends.files import check_prefix
 from qir.backends.targets import target_named
 from qir.config.levels.convert import levels_config
+from qir.config.levels.file import Levels
 from qir.config.open import ConfigSource
 from qir.runtime.data import DataSource
 from qir.runtime.progress import Progress
@@ -17,7 +18,7 @@ from qir.runtime.statistics_file import Statistics
 from qir.search.asked import accuracy_rule, search_limits
 from qir.search.ending import PROOF_SAMPLES
 from qir.search.evaluators import EvaluatorSource, open_evaluator
-from qir.search.inputs import ModelArgument, open_inputs
+from qir.search.inputs import ModelArgument, SearchInputs, open_inputs
 from qir.search.opened import SearchOutputs
 from qir.search.rungs import RUNGS, check_rungs
 from qir.search.search import silent
@@ -55,26 +56,29 @@ def tune(
     skip: str | Sequence[str] = (),
     form: str | None = None,
     proof_samples: int = PROOF_SAMPLES,
+    compare_layers: bool = False,
     listener: Listener = silent,
     progress: Progress | None = None,
 ) -> TuneResult:
     """Find the cheapest mixture of precisions with which the model keeps the accuracy that is asked for.
 
     The bounds come first: every layer in INT8, then on each rung of the `ladder` (`int16`, `int16-ec`,
-    `float16`; `float32` needs none). Then layers are raised from INT8, the most sensitive first, and as few
-    as possible, along the ladder; `strategy` bisects. A configuration costs the rungs that its layers were
-    raised, in sum; the cheapest that satisfies is kept. What the `target` does not have is no rung there.
+    `float16`; `float32` needs none). Then layers are raised, the most sensitive first, and as little as will
+    do: each to a rung on which it alone costs less than a threshold, which `strategy` bisects; and of what
+    was found, layers are lowered again. A configuration costs the rungs that its layers were raised,
+    in sum; the cheapest that satisfies is kept. What the `target` does not have is no rung there.
 
     `evaluator`, `max_drop`, `at_least`, `higher_is_better`, `relative`, `sensitivity`, `statistics`, limits
-    and journal are as for `auto_quantize`. `config` is a `quant_config` to start from: what it says of op
+    journal and `compare_layers` are as for `auto_quantize`; a function as `sensitivity` is called with the
+    model on each rung. `config` is a `quant_config` to start from: what it says of op
     types, subgraphs and nodes stays. `method` calibrates activations (None: as `config` or the pipeline
     says); `search`, or a search in `config`, chooses one for all by the outputs of the model in INT16. Layers
     of `skip` stay in float.
 
     Files of the prefix `output` are as `quantize` writes them, and `<output>_quant_config.json` is the
     mixture with which `quantize` makes them again, bit for bit, from the same model, data, target and
-    pipeline. When no mixture satisfies, nothing is left but the journal, unless `keep_best` asks for the
-    nearest.
+    pipeline. When no mixture satisfies, nothing is left but journal and report, unless `keep_best` asks for
+    the nearest.
 
     Raises a QirError that says what to do; the journal and the best model so far are then in place.
     """
@@ -89,11 +93,16 @@ def tune(
     )
     names = (skip,) if isinstance(skip, str) else tuple(skip)
     start = start_levels(config, method, names, inputs.model)
-    levels_config(start, inputs.model)  # what is wrong in it is said before anything runs
-    settings = {**inputs.settings, "tuned": json.dumps(start.fields())}
-    outputs = SearchOutputs(os.fspath(output), shape, proof_samples, keep_best, restart, listener=listener)
+    outputs = SearchOutputs(
+        os.fspath(output), shape, proof_samples, keep_best, restart,
+        listener=listener, compare_layers=compare_layers,
+    )  # fmt: skip
     measured = sensitivity_digest(sensitivity, sensitivity_mode)
-    return run_tuning(
-        TuneJob(replace(inputs, settings=settings), outputs, start, rungs, proposer, rank, measured, limits),
-        files,
-    )
+    job = TuneJob(_tuned_from(inputs, start), outputs, start, rungs, proposer, rank, measured, limits)
+    return run_tuning(job, files)
+
+
+def _tuned_from(inputs: SearchInputs, start: Levels) -> SearchInputs:
+    """The inputs with what tuning starts from among the settings; ConfigError for what is wrong in it."""
+    levels_config(start, inputs.model)
+    return replace(inputs, settings={**inputs.settings, "tuned": json.dumps(start.fields())})

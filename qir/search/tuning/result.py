@@ -74,10 +74,17 @@ def phase_of(name: str, steps: Sequence[Step], note: str = "") -> Phase:
     return Phase(name, cheapest or nearest, len(steps), note)
 
 
+def counts(configuration: Configuration | None, total: int) -> dict[str, int]:
+    """Precision -> how many of all layers have it, if any; nothing for None, the float model."""
+    if configuration is None:
+        return {}
+    groups = lowered(configuration)
+    raised = {str(rung): len(groups.get(rung, ())) for rung in RUNGS}
+    found = {BASE: total - len(configuration), **raised}
+    return {precision: count for precision, count in found.items() if count}
+
+
 def described(configuration: Configuration | None, total: int) -> str:
     """How many layers are what: `int8 31, int16 9`; `float model` for None."""
-    if configuration is None:
-        return "float model"
-    groups = lowered(configuration)
-    counts = [(BASE, total - len(configuration)), *((rung, len(groups.get(rung, ()))) for rung in RUNGS)]
-    return ", ".join(f"{rung} {count}" for rung, count in counts if count)
+    found = counts(configuration, total)
+    return ", ".join(f"{precision} {count}" for precision, count in found.items()) or "float model"
