@@ -79,7 +79,9 @@ def _searched(job: SearchJob, search: Search) -> SearchResult:
         found, stopped = None, True
     write = partial(write_final_config, job.config)
     how = Ending(write, job.outputs.proof_samples, job.outputs.keep_best, inputs.context.progress)
-    return finish(search, prepared, ranking, found, stopped, how)
+    result = finish(search, prepared, ranking, found, stopped, how)
+    asked = not stopped and found != {}  # a strategy, and up to its end
+    return replace(result, note=job.strategy.note()) if asked else result
 
 
 def ranked(search: Search, rank: Rank, inputs: SearchInputs, prepared: Prepared) -> Ranking:

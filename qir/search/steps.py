@@ -54,6 +54,7 @@ class SearchResult:
     search before its strategy did. `evaluations` counts calls of the evaluator in this run, `journalled`
     the answers that came from the journal. `changed` names the inputs that were others when the journal was
     last used. `seconds` are those of the whole run, `evaluator_seconds` those of them within the evaluator.
+    `note` is what the strategy has to say of its result, such as what its budget did not allow.
     """
 
     outcome: Outcome
@@ -71,6 +72,7 @@ class SearchResult:
     evaluator_seconds: float
     findings: tuple[Finding, ...] = ()
     proof: Proof | None = None
+    note: str = ""
 
     @property
     def reached(self) -> bool:

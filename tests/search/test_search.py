@@ -24,6 +24,7 @@ from qir.search.errors import AccuracyRuleError, ContractError, EvaluatorError, 
 from qir.search.final_config import final_config
 from qir.search.ranking import Ranking
 from qir.search.steps import SearchResult, Step
+from qir.search.strategies import RefineStrategy
 
 FILES = ["c_deploy_model.onnx", "c_fake_quant_model.onnx", "c_quant.json", "c_record.txt"]
 AMCT = "accuracy_based_auto_calibration"
@@ -220,6 +221,17 @@ def test_other_strategies(strategy: str, tmp_path: Path) -> None:
     wanted = {"Greedy": {"g0", "g1", "g2", "g3"}, "Refine": {"g1", "g3"}}[strategy]
     assert result.rungs.keys() == wanted
     assert floats(tmp_path / "c_fake_quant_model.onnx") == wanted
+
+
+def test_what_a_strategy_has_to_say_of_its_result_is_handed_on(tmp_path: Path) -> None:
+    strategy = RefineStrategy(budget=0)
+    result = search(tmp_path, Counting({"g2", "g3", "g5"}), strategy=strategy)
+    assert not result.reached  # binary search comes to roll back every layer
+    assert "has not tried all of the 1 to 4 most sensitive layers" in result.note
+    report = json.loads((tmp_path / "c_report.json").read_text())
+    assert report["search"]["note"] == result.note
+    assert search(tmp_path, Counting(set()), strategy=strategy).note == "", "it was not asked"
+    assert search(tmp_path, Counting({"g2", "g3", "g5"}), strategy="Refine").note == ""
 
 
 def test_rolled_back_layers_take_the_first_rung_that_does(tmp_path: Path) -> None:

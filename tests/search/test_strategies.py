@@ -35,13 +35,17 @@ HISTORY = "accuracy_based_auto_calibration_record.json"
 class Asked:
     """Answers by a rule over the set of float layers and remembers what was asked."""
 
-    def __init__(self, satisfied: Callable[[frozenset[str]], bool]) -> None:
-        self.satisfied, self.flags = satisfied, list[Flags]()
+    def __init__(
+        self,
+        satisfied: Callable[[frozenset[str]], bool],
+        loss: Callable[[frozenset[str]], float] | None = None,
+    ) -> None:
+        self.satisfied, self.loss, self.flags = satisfied, loss, list[Flags]()
 
     def __call__(self, flags: Flags) -> MetricEval:
         self.flags.append(dict(flags))
         ok = self.satisfied(floats(flags))
-        return ok, 0.0 if ok else 1.0
+        return ok, float(not ok) if self.loss is None else self.loss(floats(flags))
 
 
 def floats(flags: Mapping[str, bool]) -> frozenset[str]:
@@ -129,6 +133,7 @@ def test_refine_gives_back_every_layer_that_is_not_needed(count: int, data: st.D
     distinct = {floats(flags) for flags in asked.flags}
     assert len(asked.flags) <= len(distinct) + 1, "only the result may be asked for again"
     bound = math.ceil(math.log2(count + 1)) + 2 * len(needed) * (1 + math.ceil(math.log2(count))) + 1
+    bound += len(needed) - 1  # the prefixes of fewer layers
     assert len(distinct) <= bound
 
 
@@ -146,10 +151,87 @@ def test_refine_keeps_its_budget_and_is_never_worse(count: int, budget: int, dat
     assert more <= cost + budget
 
 
-def test_refine_bears_answers_that_are_not_monotone() -> None:
-    chaotic = Asked(lambda gone: zlib.crc32(repr(sorted(gone)).encode()) % 3 == 0 or len(gone) > 20)
-    found = search(RefineStrategy(), 24, chaotic)
-    assert chaotic.satisfied(floats(found or {}))
+def chaos(gone: frozenset[str], seed: int) -> int:
+    """A number that has nothing to do with how many layers are in float."""
+    return zlib.crc32(f"{seed} {sorted(gone)}".encode())
+
+
+@given(st.integers(1, 40), st.integers(0, 9999), st.integers(2, 30))
+def test_refine_never_leaves_more_layers_in_float_than_greedy(count: int, seed: int, one_in: int) -> None:
+    def satisfied(gone: frozenset[str]) -> bool:
+        return chaos(gone, seed) % one_in == 0
+
+    def run(strategy: Strategy) -> tuple[int, Asked]:
+        asked = Asked(satisfied, lambda gone: chaos(gone, seed + 1) / 2**32)
+        found = search(strategy, count, asked)
+        assert found is None or satisfied(floats(found))
+        return count if found is None else len(floats(found)), asked
+
+    greedy, _ = run(GreedyStrategy())
+    thorough = RefineStrategy(budget=1000)
+    assert run(thorough)[0] <= greedy
+    assert thorough.note() == ""
+    bounded = RefineStrategy()
+    ended, asked = run(bounded)
+    assert ended <= greedy or "Greedy" in bounded.note()
+    assert ended <= run(BinarySearchStrategy())[0]
+    distinct = {floats(flags) for flags in asked.flags}
+    assert len(asked.flags) <= len(distinct) + 1
+    assert len(distinct) <= 5 * math.ceil(math.log2(count + 1))
+
+
+def prefix_of(gone: frozenset[str], count: int) -> int | None:
+    """How many of the most sensitive layers these are; None when they are others."""
+    return len(gone) if gone == set(list(ranking(count))[: len(gone)]) else None
+
+
+@given(st.integers(16, 80), st.data())
+def test_refine_sees_an_early_exception_in_its_default_budget(count: int, data: st.DataObject) -> None:
+    """As on real models: a short prefix satisfies, longer ones do not, and the loss goes up and down."""
+    early = data.draw(st.integers(1, 2 * count.bit_length()))
+    late = data.draw(st.integers(count // 2 + 1, count - 1))
+
+    def satisfied(gone: frozenset[str]) -> bool:
+        return prefix_of(gone, count) == early or len(gone) >= late
+
+    wave = data.draw(st.sampled_from([0.0, 0.2]))
+    asked = Asked(satisfied, lambda gone: (0 if satisfied(gone) else 1) + wave * (len(gone) % 3))
+    strategy = RefineStrategy()
+    assert len(floats(search(strategy, count, asked) or {})) == min(early, late)
+    assert strategy.note() == ""
+
+
+def test_the_order_of_refine_is_that_of_the_losses() -> None:
+    def first_after_binary_search(loss: Callable[[frozenset[str]], float]) -> int | None:
+        asked = Asked(lambda gone: len(gone) >= 20, loss)
+        search(RefineStrategy(), 40, asked)
+        halving = [40 // 2, 10, 15, 17, 18, 19]
+        assert [len(floats(flags)) for flags in asked.flags[:6]] == halving
+        return prefix_of(floats(asked.flags[6]), 40)
+
+    assert first_after_binary_search(lambda gone: 1 - len(gone) / 40) is None, "layers are given back"
+    assert first_after_binary_search(lambda gone: 1 + len(gone) / 40) == 1, "the shortest prefix"
+
+
+def test_refine_looks_below_before_all_layers_are_rolled_back() -> None:
+    asked = Asked(lambda gone: prefix_of(gone, 30) == 6)
+    assert search(BinarySearchStrategy(), 30, Asked(asked.satisfied)) is None
+    assert len(floats(search(RefineStrategy(), 30, asked) or {})) == 6
+    asked = Asked(lambda gone: len(gone) == 30)
+    found = fine_search(RefineStrategy(), ranking(30), (False, 1.0), asked, floats_end=False)
+    assert len(floats(found or {})) == 30
+
+
+def test_refine_says_what_its_budget_did_not_allow() -> None:
+    def satisfied(gone: frozenset[str]) -> bool:
+        return prefix_of(gone, 40) == 9 or len(gone) >= 20
+
+    strategy = RefineStrategy(budget=8)
+    found = search(strategy, 40, Asked(satisfied, lambda gone: len(gone) / 40))
+    assert len(floats(found or {})) == 20
+    assert strategy.note().startswith("Refine has not tried all of the 5 to 16 most sensitive layers")
+    search(strategy, 40, Asked(lambda gone: len(gone) >= 2))
+    assert strategy.note() == ""
 
 
 def test_a_strategy_can_be_used_again() -> None:

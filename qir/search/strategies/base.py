@@ -40,6 +40,10 @@ class Strategy(ABC):
         """How many proposals will follow the last one, about; None when that is not known."""
         return None
 
+    def note(self) -> str:
+        """What users should know of the result once there is one, such as what was not tried; or nothing."""
+        return ""
+
 
 def worst_first(ranking_info: Mapping[str, float]) -> list[str]:
     """The layers by ascending score; those of equal scores stay in their order."""
