@@ -4,6 +4,18 @@ Nothing is measured here: each quant only says by which spec its value is to be 
 several layers under one spec gets one quant, placed before the first of them. A layer that could be
 quantized and is not carries the reason in its metadata under `qir.float`; one that was to have narrower
 weights and has INT8 ones, the reason under `qir.int8_weight`.
+
+Error compensation stores w as q8(w) + q8(w - q8(w)), two INT8 tensors with scales of their own, in the IR two
+quants: a step of the sum is 1/254 of a step of the first. Weights and operands that are computed at run time
+can have it.
+
+What was decided here can be edited by hand: open a quant in a calibrated `.qir` (`!i8<asym scale=… zero=…>`
+becomes `!i16<asym>`), and go on with `quantize-weights,calibrate,quantize-bias`:
+
+    qir-opt model.onnx -p default --target qdq --data calibration.npz -o calibrated.qir
+    qir-opt calibrated.qir -p quantize-weights,calibrate,quantize-bias --target qdq \\
+        --data calibration.npz -o edited.qir
+    qir-opt edited.qir --target qdq --emit fake-quant -o fake_quant.onnx
 """
 
 from __future__ import annotations

@@ -52,6 +52,23 @@ def config(
     \b
       qir config model.onnx -o config.json
       qir quantize model.onnx --data calibration.npz --config config.json -o out/model
+
+    A layer there has num_bits (of inputs 8 or 16, of weights 4, 6, 7 or 8), a method (ifmr, hfmg), zero
+    point, scales per channel and AMCT's DMQ balancer (dmq_balancer_param), or stays in float (quant_enable:
+    false), as does a layer that the file does not have. Of batch_num samples there must be at least so many;
+    all are used.
+
+    A quant_config has four levels, the finer of which wins: model_config, op_config by op type,
+    subgraph_config (every node on a path from `inputs` to `outputs`), node_config, and single inputs (input0)
+    over their node. Types are int8, int16, float16, float32, and for Conv, ConvTranspose, Gemm and MatMul
+    dual-int16 and int16-ec; what the target lacks becomes the nearest lower one.
+
+    In model_config: all_node_type; activation with calibration_type (max, min-max, percentile, kl, mse, ifmr,
+    hfmg; the pipeline's without), num_bin, max_num_bin, max_percentile, asymmetric, per_channel
+    (equalize-inputs); weight with bias_correction ({"num_sample": 8, "metric": ...}). With lists of
+    candidates in activation, or "modelwise_search": {"metric": ..., "similarity": ...}, the combination is
+    taken whose model outputs are nearest to the float ones; with "layerwise_search": {"metric": ..., "topk":
+    3, "qtype": "int16"} each layer gets its own, and the topk layers that lose most get qtype.
     """
     with report_errors(debug):
         from qir.cli.config_job import ConfigJob, ResolveJob, resolve_job, run_job  # noqa: PLC0415

@@ -111,6 +111,13 @@ def _over(finer: _Part, wider: _Part) -> _Part:
 class QuantConfig:
     """Settings for a whole model.
 
+        QuantConfig(
+            default=LayerSettings(inputs=InputSettings(method=Method("mse"))),
+            patterns={"^stem": LayerSettings(inputs=InputSettings("int16"))},
+            types={"Gemm": LayerSettings(inputs=InputSettings(asymmetric=False))},
+            skip_layers=("head",),
+        )
+
     `layers` (names) win over `patterns` (regular expressions searched in names; of several that match, a
     later one wins) over `types` (op types) over `default`. Skipped layers stay in float whatever else is
     said. `tensors` are inputs of layers that compute in float, as `pool1:0`, which travel as integers.

@@ -2,6 +2,13 @@
 
 A method is a frozen dataclass; its fields are its options in pipelines, in kebab-case:
 
+    from dataclasses import dataclass
+
+    import qir
+    from qir.ir.types import QuantParams, QuantSpec
+    from qir.runtime.scales import params_of_range
+    from qir.runtime.statistics import TensorStatistics
+
     @qir.calibrator("half")
     @dataclass(frozen=True)
     class Half:

@@ -10,8 +10,10 @@
 Caffe comes in, ONNX goes out: there is no maintained Caffe to run a net in, so `Net` runs the user's files
 and what is made of them in ONNX Runtime. What quantize_model writes is one ONNX file, whatever its name is;
 there is no weights file beside it. Models are `<prefix>_fake_quant_model.onnx` and `…_deploy_model.onnx`.
-Signatures, other files, errors and numbers are AMCT's (pipeline `amct-caffe`). Calibration needs the extra
-`qir[amct]`.
+Evaluators of `accuracy_based_auto_calibration` get the prototxt and caffemodel for the net as it is, and an
+ONNX file and None for other models. Rows of SSD's DetectionOutput are ordered as in Caffe: by label, then by
+score. Signatures, other files, errors and numbers are AMCT's (pipeline `amct-caffe`). Calibration needs the
+extra `qir[amct]`.
 """
 
 from qir.compat.amct_caffe.accuracy import accuracy_based_auto_calibration

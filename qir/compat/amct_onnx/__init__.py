@@ -5,7 +5,17 @@
     session = onnxruntime.InferenceSession("modified.onnx", amct.AMCT_SO)   # run it batch_num times
     amct.save_model("modified.onnx", "record.txt", "out/model")
 
-Signatures, files, errors and numbers are AMCT's (pipeline `amct`). `AMCT_SO` needs the extra `qir[amct]`.
+Signatures, files, errors and numbers are AMCT's (pipeline `amct`): weight scales to the bit, of inputs the
+same IFMR candidate. `AMCT_SO` needs the extra `qir[amct]`. What scripts inherit from is in
+`qir.compat.amct_onnx.common.auto_calibration`. What differs:
+
+- an automatic calibration calls the evaluator's `calibration` once, not at every step, and writes no
+  activations to disk;
+- fake-quant models hold ONNX ops only, so that any session runs them;
+- a run keeps up to 512 MB of activations as they are; what goes beyond becomes histograms (a warning names
+  the layers, whose scale may then be a neighbouring candidate);
+- `MseSensitivity` ranks the layers with the largest error first, where AMCT takes these for the least
+  sensitive.
 """
 
 from __future__ import annotations

@@ -5,7 +5,10 @@
     calibration(batch)                                                          # batch_num times
     amct.save_model("modified.onnx", "record.txt", "out/model")
 
-Signatures, files, errors and numbers are AMCT's (pipeline `amct`). Needs the extra `qir[torch]`.
+Signatures, files, errors and numbers are AMCT's (pipeline `amct`). Needs the extra `qir[torch]`. Evaluators
+of `accuracy_based_auto_calibration` get modules, and those of quantized models compute as the fake-quant ONNX
+file does. What AMCT leaves in float stays in float and is logged: modules that run several times or share a
+weight, functional layers, LSTM and GRU.
 """
 
 from qir.compat.amct_pytorch.accuracy import accuracy_based_auto_calibration
