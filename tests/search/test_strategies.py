@@ -201,6 +201,16 @@ def test_refine_sees_an_early_exception_in_its_default_budget(count: int, data: 
     assert strategy.note() == ""
 
 
+def test_refine_gives_layers_back_behind_an_early_exception() -> None:
+    """Longer prefixes have failed, which says nothing of parts of the shorter one that satisfies."""
+
+    def satisfied(gone: frozenset[str]) -> bool:
+        return len(gone) >= 50 or ({"l2", "l6"} <= gone and len(gone) <= 7)
+
+    asked = Asked(satisfied, lambda gone: len(gone) / 60)
+    assert floats(search(RefineStrategy(), 60, asked) or {}) == {"l2", "l6"}
+
+
 def test_the_order_of_refine_is_that_of_the_losses() -> None:
     def first_after_binary_search(loss: Callable[[frozenset[str]], float]) -> int | None:
         asked = Asked(lambda gone: len(gone) >= 20, loss)

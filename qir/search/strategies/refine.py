@@ -144,7 +144,7 @@ class RefineStrategy(Strategy):
             group = groups.pop()
             trial = {**kept, **dict.fromkeys(group, True)}
             satisfied = False
-            if not self._is_hopeless(_floats(trial)):
+            if not self._is_hopeless(_floats(trial), _floats(kept)):
                 if self._left <= reserve:
                     break
                 self._left -= 1
@@ -156,9 +156,13 @@ class RefineStrategy(Strategy):
                 groups += [group[half:], group[:half]]
         return kept
 
-    def _is_hopeless(self, floats: frozenset[str]) -> bool:
-        """True when these layers in float, or these and more, have failed."""
-        return any(floats <= tried for tried, answer in self._answers.items() if not answer[0])
+    def _is_hopeless(self, floats: frozenset[str], kept: frozenset[str]) -> bool:
+        """True when these layers in float, or these and more, have failed.
+
+        A failure with all that is `kept` in float, and more, says nothing: what is kept satisfies anyway.
+        """
+        failed = (tried for tried, answer in self._answers.items() if not answer[0])
+        return floats in self._answers or any(floats <= tried and not kept <= tried for tried in failed)
 
 
 def _floats(flags: Flags) -> frozenset[str]:
