@@ -34,24 +34,30 @@ class ChannelSums:
         found: F64 = self.sums[0] - self.sums[1]
         return found
 
-    def score(self, metric: Metric, shift: F64) -> float:
-        """The metric when the quantized output is shifted; only for metrics that `follows_from_sums`."""
-        a, b, aa, bb, ab = self.sums
-        moved = float(np.maximum(np.sum(bb + shift * (2 * b + self.count * shift)), 0.0))
-        product, signal = float(np.sum(ab + shift * a)), float(np.sum(aa))
-        if isinstance(metric, CosineSimilarity):
-            return metric.of_products(signal, moved, product)
-        left = (a - b) - self.count * shift
-        square = float(np.sum((aa - 2 * ab + bb) - shift * ((a - b) + left)))
-        assert isinstance(metric, (MeanSquaredError, Sqnr))
-        unknown = np.nan
-        return metric.of_sums(
-            Sums(signal, max(square, 0.0), unknown, unknown, unknown, self.count * len(shift))
-        )
+
+def scores_by_sums(sums: Sequence[ChannelSums], metric: Metric, shift: F64) -> list[float]:
+    """The metric of each sample when the quantized output is shifted; only where it `follows_from_sums`."""
+    if not sums:
+        return []
+    a, b, aa, bb, ab = np.stack([item.sums for item in sums], axis=1)  # each [samples, channels]
+    counts = np.array([[item.count] for item in sums])
+    signals = np.sum(aa, axis=1).tolist()
+    if isinstance(metric, CosineSimilarity):
+        moved = np.maximum(np.sum(bb + shift * (2 * b + counts * shift), axis=1), 0.0).tolist()
+        products = np.sum(ab + shift * a, axis=1).tolist()
+        return [metric.of_products(*each) for each in zip(signals, moved, products, strict=True)]
+    assert isinstance(metric, (MeanSquaredError, Sqnr))
+    left = (a - b) - counts * shift
+    squares = np.maximum(np.sum((aa - 2 * ab + bb) - shift * ((a - b) + left), axis=1), 0.0).tolist()
+    sizes = (counts[:, 0] * len(shift)).tolist()
+    return [
+        metric.of_sums(Sums(signal, square, np.nan, np.nan, np.nan, size))
+        for signal, square, size in zip(signals, squares, sizes, strict=True)
+    ]
 
 
 def follows_from_sums(metric: Metric) -> bool:
-    """Whether `ChannelSums.score` knows the metric."""
+    """Whether `scores_by_sums` knows the metric."""
     return type(metric) in _BY_SUMS
 
 

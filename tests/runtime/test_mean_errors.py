@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from qir.runtime.mean_errors import channel_sums, follows_from_sums, mean_error, shifted
+from qir.runtime.mean_errors import channel_sums, follows_from_sums, mean_error, scores_by_sums, shifted
 from qir.runtime.metrics import METRICS, metric_named
 
 SHAPES = st.lists(st.integers(1, 40), min_size=2, max_size=4).map(tuple)
@@ -49,9 +49,12 @@ def test_metrics_follow_with_a_shift_and_without(name: str, axis: int) -> None:
     metric, sums = metric_named(name), channel_sums(a, b, axis)
     assert sums is not None
     shift = mean_error([sums], a.shape[axis])
-    assert sums.score(metric, np.zeros_like(shift)) == pytest.approx(metric.compare(a, b), rel=1e-6)
+    other = channel_sums(b, b + 1, axis)
+    assert other is not None
+    found = scores_by_sums([sums, other], metric, np.zeros_like(shift))
+    assert found == pytest.approx([metric.compare(a, b), metric.compare(b, b + 1)], rel=1e-6)
     moved = shifted(b.copy(), shift, axis)
-    assert sums.score(metric, shift) == pytest.approx(metric.compare(a, moved), rel=1e-5)
+    assert scores_by_sums([sums], metric, shift) == pytest.approx([metric.compare(a, moved)], rel=1e-5)
     assert metric.is_better(metric.compare(a, moved), metric.compare(a, b))
 
 
