@@ -33,6 +33,9 @@ from qir.runtime.session import EXACT_INT8, Feeds, Session
 T = TypeVar("T")
 R = TypeVar("R")
 _SATURATED = 0.02  # of the range of an output; other roundings stay far below
+_OTHER_FORM = "write form 'ascend'"
+_NARROW = "give weights 7 bits (`insert-quant{weight-bits=7}` in the pipeline)"
+"""What keeps int8 sums from saturating: sums of two products fit into 16 bits then."""
 _log = logging.getLogger(__name__)
 
 
@@ -131,7 +134,7 @@ def write_and_look(
         with ThreadPoolExecutor(1) as beside:
             # Not before the model is open: opening it takes three times its weights.
             looking = functools.cache(lambda: beside.submit(write_rest, aside))
-            tried = _trial_run(graph, aside.fake_quant_model, form, feeds, looking, examine)
+            tried = _trial_run(graph, aside.fake_quant_model, form, feeds, looking, examine, deploys)
             shrink_shared_arena()
             return_freed_memory()
             end_look = looking().result()
@@ -174,6 +177,7 @@ def _trial_run(
     feeds: Feeds | None,
     opened: Callable[[], object],
     examine: Callable[[ModelFile], R] | None,
+    deploys: bool,
 ) -> R | None:
     """Open the written fake-quant model, call `opened`, and run it: as `examine` does, or once on `feeds`.
 
@@ -187,7 +191,7 @@ def _trial_run(
             _log.warning("'%s' was opened but not run: the input types do not say what to feed it", path.name)
             return None
         if form == "qdq":
-            _try_default_options(path, given, model.run(given))
+            _try_default_options(path, given, model.run(given), _NARROW if not deploys else _OTHER_FORM)
         elif examine is None:
             model.run(given)
         return None if examine is None else examine(model)
@@ -201,10 +205,10 @@ def _trial_run(
         raise BackendError(f"the fake-quant model fails its trial run: {error}") from error
 
 
-def _try_default_options(path: Path, feeds: Feeds, exact: Outputs) -> None:
+def _try_default_options(path: Path, feeds: Feeds, exact: Outputs, otherwise: str) -> None:
     """Warn of what users meet who let ONNX Runtime fuse the Q/DQ pairs into int8 kernels.
 
-    On x86 without VNNI these kernels saturate; and some fusions fail.
+    On x86 without VNNI these kernels saturate, which `otherwise` avoids, too; and some fusions fail.
     """
     try:
         difference = largest_difference(exact, ModelFile(path).run(feeds))
@@ -216,11 +220,12 @@ def _try_default_options(path: Path, feeds: Feeds, exact: Outputs) -> None:
     if difference.relative > _SATURATED:
         _log.warning(
             "ONNX Runtime saturates int8 sums on this processor, which moves output '%s' of '%s' by %.0f %%: "
-            "set the session option %s to %s where you run it, or write form 'ascend'",
+            "set the session option %s to %s where you run it, or %s",
             difference.name,
             path.name,
             100 * difference.relative,
             *EXACT_INT8,
+            otherwise,
         )
 
 

@@ -52,7 +52,7 @@ class Quantized:
 
     With a configuration, `resolved` is the table of what each operand was to have and has; that of a
     quant_config is written to `resolved_path` too. `similarity` is there if layers were to be compared;
-    `report_path` holds the report as JSON.
+    `report_path` holds the report as JSON, `scores_path` the scores of a search of methods, if there was one.
     """
 
     graph: Graph
@@ -62,6 +62,7 @@ class Quantized:
     resolved_path: Path | None = None
     similarity: LayerSimilarity | None = None
     report_path: Path | None = None
+    scores_path: Path | None = None
 
 
 def quantize(
@@ -130,11 +131,13 @@ def quantize(
     if resolved_path is not None:
         write_resolved(levels, made.rows, resolved_path)
     scores = method_scores(made.graph)
-    if scores is not None and output is not None:
-        write_scores(scores, scores_path(output))
+    searched = None if scores is None or output is None else scores_path(output)
+    if scores is not None and searched is not None:
+        write_scores(scores, searched)
     return Quantized(
-        made.graph, done.paths, done.report, made.rows, resolved_path, done.similarity, done.report_path
-    )
+        made.graph, done.paths, done.report, made.rows, resolved_path, done.similarity, done.report_path,
+        searched,
+    )  # fmt: skip
 
 
 def _check_choices(

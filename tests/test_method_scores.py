@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import qir
+from qir.cli.main import main
 from qir.samples import sample_named
 
 SAMPLE = sample_named("digits")
@@ -36,7 +38,17 @@ def test_a_quant_config_with_lists_writes_its_scores(tmp_path: Path) -> None:
     scores = [entry["score"] for entry in table["candidates"]]
     assert table["chosen"] == int(np.argmin(scores))
     assert made.paths is not None
+    assert made.scores_path == tmp_path / "d_method_scores.json"
     assert made.report.proof is not None
+
+
+def test_the_command_says_where_the_scores_are(tmp_path: Path) -> None:
+    (tmp_path / "q.json").write_text(json.dumps(SEARCH))
+    options = ["--quant-config", str(tmp_path / "q.json"), "-o", str(tmp_path / "d"), "--proof-samples", "0"]
+    done = CliRunner().invoke(main, ["quantize", "sample:digits", *options])
+    assert done.exit_code == 0, done.output
+    written = {line.removeprefix("wrote ") for line in done.stdout.splitlines() if line.startswith("wrote ")}
+    assert written == {str(path) for path in tmp_path.glob("d_*")}
 
 
 def test_each_layer_its_own(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def run_job(job: QuantizeJob) -> None:
     console = plain_console()
     _print_result(console, job, result, accuracy)
     print_line(console, progress.cost())
-    for path in filter(None, (*_written(result), result.resolved_path, result.report_path, page)):
+    for path in filter(None, (*_written(result), page)):
         console.print(f"wrote {path}", soft_wrap=True)
 
 
@@ -110,7 +110,9 @@ def _print_result(console: Console, job: QuantizeJob, result: Quantized, accurac
 
 def _written(result: Quantized) -> list[Path]:
     """The models and what goes with them; there is no deploy model for some targets."""
-    return [path for path in result.paths or () if path.exists()]
+    models = [path for path in result.paths or () if path.exists()]
+    beside = (result.resolved_path, result.scores_path, result.report_path)
+    return [*models, *(path for path in beside if path is not None)]
 
 
 def _output_table(report: Report) -> Table:

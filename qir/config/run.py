@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qir.backends.targets import Target
-from qir.config.grants import grants
+from qir.config.grants import grants, output_precision
 from qir.config.layers import Model, exact_passes, model_of
 from qir.config.lowering import preparing_passes, quantizing_passes
 from qir.config.open import ConfigSource, open_config
 from qir.config.outline import outline
 from qir.config.settings import QuantConfig
 from qir.config.table import Row, rows
+from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
 from qir.runtime.enough import AtLeast, check_enough
+from qir.runtime.statistics_file import Statistics
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def quantize_configured(
     model, CalibrationError when there are fewer samples than the configuration's batch_num.
     """
     graph, config, model = prepare(original, source, target, base, context)
+    check_statistics(config, target, context.statistics)
     if config.batch_num is not None and context.statistics is not None:
         check_enough(context.statistics.origin.units, config.batch_num)
     elif config.batch_num is not None and context.data is not None:
@@ -49,6 +52,15 @@ def quantize_configured(
     _note_reasons(config, model, context)
     PassManager(passes).run(graph, context)
     return Configured(graph, rows(config, model, graph))
+
+
+def check_statistics(config: QuantConfig, target: Target, statistics: Statistics | None) -> None:
+    """ConfigError for statistics that were taken before, of a model whose outputs are to be rounded now."""
+    if statistics is not None and output_precision(config, target.rules) != "float32":
+        raise ConfigError(
+            "model_config.model_output_type: statistics of `qir calibrate` are those of a model with float "
+            "outputs; give calibration data in their place, or leave the outputs in float32"
+        )
 
 
 def resolved_rows(

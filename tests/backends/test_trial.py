@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from nets import Net, many_layers
 
+import qir
+from qir.backends import files
 from qir.backends.trial import Difference, compare_runs, largest_difference, made_up_feeds
 from qir.frontends.onnx import save_model
 from qir.ir.dtypes import DType
@@ -85,3 +87,21 @@ def test_opening_files(tmp_path: Path) -> None:
     save_model(many_layers().graph, tmp_path / "good.onnx")
     with pytest.raises(ModelError, match=r"cannot run 'good\.onnx'"):
         ModelFile(tmp_path / "good.onnx").run({"x": np.ones((1, 5, 8, 8), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("target", "remedy"), [("ascend", "write form 'ascend'"), ("qdq", "give weights 7 bits")]
+)
+def test_what_helps_against_saturation_is_there_on_the_target(
+    target: str,
+    remedy: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(files, "largest_difference", lambda *_: Difference("output", 0.5))
+    data = {"input": np.zeros((1, 1, 16, 16), np.float32)}
+    with caplog.at_level(logging.WARNING):
+        qir.quantize("sample:digits", data, output=tmp_path / "d", target=target, form="qdq", proof_samples=0)
+    (said,) = [record.getMessage() for record in caplog.records if "saturates" in record.getMessage()]
+    assert f"where you run it, or {remedy}" in said

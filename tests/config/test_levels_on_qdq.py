@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from qir.backends.fake_quant import lower
 from qir.backends.targets import target_named
 from qir.config.levels.file import Levels
 from qir.config.run import configured_pipeline, resolved_rows
+from qir.ir.errors import ConfigError
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.pipeline import parse_pipeline, print_pipeline
 from qir.runtime.session import Session
@@ -134,3 +136,19 @@ def test_types_of_outputs(kind: str) -> None:
             scale = lowered.value(name).producer.inputs[1].constant.array
             steps = found_output / scale
             assert np.abs(steps - np.rint(steps)).max() < 1e-2, name
+
+
+@pytest.mark.parametrize("kind", ["int8", "float16"])
+def test_statistics_from_before_know_nothing_of_rounded_outputs(kind: str, tmp_path: Path) -> None:
+    model, data = "sample:digits", {"input": np.zeros((2, 1, 16, 16), np.float32)}
+    statistics = qir.calibrate(model, data, target="qdq")
+    config = {"model_config": {"model_output_type": kind}}
+    with pytest.raises(ConfigError, match=r"model_output_type: statistics .* give calibration data in"):
+        qir.quantize(model, statistics=statistics, config=config, target="qdq")
+    with pytest.raises(ConfigError, match=r"model_output_type: statistics"):
+        qir.tune(
+            model, data, lambda _: 1.0, output=tmp_path / "t", max_drop=0.1, statistics=statistics,
+            config=config, target="qdq",
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+    qir.quantize(model, statistics=statistics, config=config)  # which does not round outputs

@@ -12,6 +12,7 @@ from qir.backends.targets import target_named
 from qir.config.levels.convert import levels_config
 from qir.config.levels.file import Levels
 from qir.config.open import ConfigSource
+from qir.config.run import check_statistics
 from qir.runtime.data import DataSource
 from qir.runtime.progress import Progress
 from qir.runtime.statistics_file import Statistics
@@ -104,5 +105,6 @@ def tune(
 
 def _tuned_from(inputs: SearchInputs, start: Levels) -> SearchInputs:
     """The inputs with what tuning starts from among the settings; ConfigError for what is wrong in it."""
-    levels_config(start, inputs.model)
+    config = levels_config(start, inputs.model)
+    check_statistics(config, inputs.model.target, inputs.context.statistics)
     return replace(inputs, settings={**inputs.settings, "tuned": json.dumps(start.fields())})
