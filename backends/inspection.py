@@ -14,6 +14,8 @@ from qir.backends.proof import Prover
 from qir.backends.proof_result import Proof
 from qir.frontends.onnx import read_model
 from qir.ir.graph import Graph
+from qir.ir.quants import is_quant
+from qir.ir.types import spec_of
 from qir.runtime.compare import OutputComparison, Recording, compare_recorded
 from qir.runtime.memory import return_freed_memory
 from qir.runtime.progress import SILENT, Progress
@@ -22,6 +24,13 @@ from qir.runtime.session import Feeds
 
 PROOF_SAMPLES = 2
 """Samples on which the deploy graph is compared with the fake-quant graph unless told otherwise."""
+_ALL_FLOAT = Finding(
+    "info",
+    "all-float",
+    "",
+    "no layer computes in integers, so the deploy model is a float model for the board",
+    "nothing is to be done where that was asked for",
+)
 LARGE = 64 << 20
 """Bytes of constants from which on one thing is made of them after the other, to keep memory low."""
 
@@ -98,7 +107,7 @@ class _ReadBack:
     def __init__(self, graph: Graph, paths: Paths, form: str, samples: Sequence[Feeds]) -> None:
         self._samples = samples
         self._deploy = read_model(paths.deploy_model)
-        self.findings = check(self._deploy)
+        self.findings = check(self._deploy) if _has_integers(graph) else (_ALL_FLOAT,)
         self._fake_quant: Graph | None = None
         if samples:
             # Form qdq divides by the scale: the twin of the deploy graph is form ascend.
@@ -114,3 +123,9 @@ class _ReadBack:
             self._fake_quant.release()
         self._deploy.release()
         return proof
+
+
+def _has_integers(graph: Graph) -> bool:
+    """Whether anything in a closed graph is rounded to integers."""
+    quants = (node.output.tensor.quant for node in graph.nodes if is_quant(node))
+    return any(quant is not None and spec_of(quant).qtype.is_integer for quant in quants)

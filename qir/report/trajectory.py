@@ -11,6 +11,8 @@ from qir.report.charts import LineChart, Sample, line_chart
 from qir.report.numbers import NONE, Number, as_number, length_at, number_at
 from qir.report.sources import JOURNAL, REPORT, Sources
 
+_SOME = "some layers back"
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -50,13 +52,14 @@ def trajectory(sources: Sources) -> Trajectory | None:
 
 def _steps(sources: Sources, steps: list[Any]) -> Iterator[Tried]:
     best = sources.get(REPORT, "search", "best")
+    some = "a mixture" if sources.entries(REPORT, "search", "phases") else _SOME
     for i, step in enumerate(steps):
         path = (REPORT, "search", "steps", i)
         back = _back(sources, step.get("lowered"), (*path, "lowered"))
         metric = number_at(sources, *path, "metric", kind="scale")
         loss = number_at(sources, *path, "loss", kind="scale")
         yield Tried(
-            _what(step.get("lowered")), back, metric, loss, bool(step.get("satisfied")),
+            _what(step.get("lowered"), some), back, metric, loss, bool(step.get("satisfied")),
             best is not None and step.get("number") == best,
         )  # fmt: skip
 
@@ -69,13 +72,14 @@ def _lines(sources: Sources) -> Iterator[Tried]:
         key = "value" if "value" in (line.get("metric") or {}) else "text"
         metric = number_at(sources, JOURNAL, i, "metric", key, kind="scale")
         back = _back(sources, line.get("lowered"), (JOURNAL, i, "lowered"))
-        yield Tried(_what(line.get("lowered")), back, metric, NONE, None, False)
+        yield Tried(_what(line.get("lowered"), _SOME), back, metric, NONE, None, False)
 
 
-def _what(lowered: object) -> str:
+def _what(lowered: object, some: str) -> str:
+    """What was evaluated; `some` is said where part of the layers became something else."""
     if not isinstance(lowered, Mapping):
         return "original model"
-    return "some layers back" if any(lowered.values()) else "all layers quantized"
+    return some if any(lowered.values()) else "all layers quantized"
 
 
 def _back(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from nets import Net, finished, many_layers, run, samples
 
+import qir
 from qir.backends.ascend import deploy
 from qir.backends.ascend.quant_info import quant_info
 from qir.backends.ascend.record import records
@@ -151,3 +153,17 @@ def test_layers_of_other_float_types_are_refused() -> None:
     value.type = TensorType(DType.F64, value.tensor.shape, value.tensor.quant)
     with pytest.raises(BackendError, match=r"layer 'fc' \(Gemm\) is f64"):
         deploy.lower(graph)
+
+
+def test_a_model_all_in_float16_is_no_mistake(tmp_path: Path) -> None:
+    config = {"model_config": {"all_node_type": "float16"}}
+    data = {"input": np.zeros((2, 1, 16, 16), np.float32)}
+    made = qir.quantize("sample:digits", data, config=config, output=tmp_path / "d")
+    assert [(found.severity, found.rule) for found in made.report.findings] == [("info", "all-float")]
+    some = qir.quantize(
+        "sample:digits",
+        data,
+        config=config | {"node_config": {"/f1/Gemm": {"qtype": "int8"}}},
+        output=tmp_path / "e",
+    )
+    assert "all-float" not in [found.rule for found in some.report.findings]
