@@ -2,13 +2,15 @@
 
 INT4 weights are packed in pairs along the input channels, INT6 and INT7 ones stored one in an int8. A tensor
 that only travels as integers is restored by AscendAntiQuant. These ops stand in the default domain, as ATC
-expects; no opset import is added and the opset stays. The zero point of the activation is an attribute of
-AscendQuant only: the compiler folds it into bias and padding, so folding it here would fold it twice.
+expects; no opset import is added and the opset stays, unless it is older than ATC knows. The zero point of
+the activation is an attribute of AscendQuant only: the compiler folds it into bias and padding, so folding it
+here would fold it twice.
 Source: the deploy models that AMCT writes.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.backends.ascend.precisions import channel_axis, weight_bits_reason
+from qir.backends.fake_quant.opset import raise_opset
 from qir.backends.integers import Chain, IntegerForm, lower_integers
 from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor
 from qir.ir.dtypes import DType
@@ -27,13 +30,29 @@ from qir.ir.types import QuantParams, TensorType
 from qir.runtime.deploy.params import pack_params
 from qir.runtime.int4 import pack_int4
 
+LOWEST_OPSET = 8
+"""The first opset whose models ATC takes."""
+_RAISED_OPSET = 13  # the last that older releases of ATC know, too
+_log = logging.getLogger(__name__)
+
 RESULT_TYPES: Mapping[DType, int] = MappingProxyType({DType.F32: 0, DType.F16: 1})
 """Float type -> AscendDequant.dtype: GE's DT_FLOAT and DT_FLOAT16."""
 
 
 def lower(graph: Graph) -> Graph:
     """The deploy graph of a completely quantized graph; BackendError otherwise."""
-    return lower_integers(graph, IntegerForm(_store, _quantize, _restore, _dequantize))
+    return lower_integers(_known_to_atc(graph), IntegerForm(_store, _quantize, _restore, _dequantize))
+
+
+def _known_to_atc(graph: Graph) -> Graph:
+    """The graph, in an opset that ATC takes; where it cannot be raised, as it is, for the check to report."""
+    if graph.opsets.get("", LOWEST_OPSET) >= LOWEST_OPSET:
+        return graph
+    try:
+        return raise_opset(graph, _RAISED_OPSET)
+    except BackendError as error:
+        _log.warning("the deploy graph keeps its opset, which ATC does not know: %s", error)
+        return graph
 
 
 def destination(params: QuantParams) -> str:

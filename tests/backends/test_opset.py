@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from nets import Net, many_layers, samples
 
+import qir
+from qir.backends import fake_quant
+from qir.backends.ascend import deploy
+from qir.backends.ascend.check import check
 from qir.backends.fake_quant import opset
 from qir.backends.fake_quant.opset import raise_opset
 from qir.backends.trial import Difference
 from qir.ir.errors import BackendError
+from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
 from qir.runtime.session import Session
 
@@ -97,3 +102,37 @@ def test_numbers_that_move_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(opset, "compare_runs", lambda *graphs: Difference("last_out", 0.1))
     with pytest.raises(BackendError, match=r"output 'last_out' moves by 1.0e-01 of its range"):
         raise_opset(old_net().quantized(), 13)
+
+
+def seventh() -> Graph:
+    """Opset 7, which ATC does not know; Upsample has its factors in an attribute there."""
+    net = Net(7)
+    conv = net.add("Conv", "conv", [net.input("N", 3, 8, 8), net.weight("w", 4, 3, 1, 1)], ("N", 4, 8, 8))
+    attributes = {"mode": "nearest", "scales": (1.0, 1.0, 2.0, 2.0)}
+    up = net.add("Upsample", "up", [conv], ("N", 4, 16, 16), attributes)
+    net.graph.add_output(net.add("Conv", "last", [up, net.weight("v", 2, 4, 1, 1)], ("N", 2, 16, 16)))
+    return net.quantized()
+
+
+def test_a_deploy_graph_gets_an_opset_that_atc_knows() -> None:
+    graph = seventh()
+    deployed = deploy.lower(graph)
+    assert (graph.opsets, deployed.opsets) == ({"": 7}, {"": 13})
+    assert [f for f in check(deployed) if f.rule == "opset"] == []
+    feeds = samples(2, 3, 8, 8)
+    (expected,) = Session(fake_quant.lower(graph), threads=1).run(feeds).values()
+    (found,) = qir.DeploySession(deployed).run(None, dict(feeds))
+    assert np.array_equal(expected, found)
+
+
+def test_a_deploy_graph_that_cannot_be_raised_keeps_its_opset(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise BackendError("no adapter")
+
+    monkeypatch.setattr("qir.backends.ascend.deploy.raise_opset", fail)
+    deployed = deploy.lower(seventh())
+    assert deployed.opsets == {"": 7}
+    assert [f.severity for f in check(deployed) if f.rule == "opset"] == ["error"]
+    assert "keeps its opset, which ATC does not know: no adapter" in caplog.text

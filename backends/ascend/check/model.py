@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from qir.backends.ascend.check.finding import Finding
 from qir.backends.ascend.check.structure import ASCEND_OPS, QUANT, STANDARD_DOMAINS, DeployGraph, shape_of
+from qir.backends.ascend.deploy import LOWEST_OPSET
 from qir.ir.node import Node, Value
 
-_LOWEST, _HIGHEST, _OLDER_HIGHEST = 8, 22, 13
+_HIGHEST, _OLDER_HIGHEST = 22, 13
 
 
 def opset_range(deploy: DeployGraph) -> Iterator[Finding]:
@@ -18,12 +19,12 @@ def opset_range(deploy: DeployGraph) -> Iterator[Finding]:
         yield Finding(
             "error", "opset", "", "the model imports no ai.onnx opset", "write it with opset 8 to 22"
         )
-    elif not _LOWEST <= opset <= _HIGHEST:
+    elif not LOWEST_OPSET <= opset <= _HIGHEST:
         yield Finding(
             "error",
             "opset",
             "",
-            f"the model has opset {opset}; ATC knows the Ascend ops from opset {_LOWEST} to {_HIGHEST}",
+            f"the model has opset {opset}; ATC knows the Ascend ops from opset {LOWEST_OPSET} to {_HIGHEST}",
             "export the float model in an opset between 11 and 13, and quantize it again",
         )
     elif opset > _OLDER_HIGHEST:
