@@ -23,7 +23,12 @@ from qir.cli.tune import tune
 @click.group(context_settings=SETTINGS)
 @click.version_option(package_name="qir")
 def main() -> None:
-    """Quantization compiler for ONNX models."""
+    """Quantization compiler for ONNX models.
+
+    \b
+    Exit codes: 0 done; 1 an error, said in one message; 2 wrong command line;
+    3 no model keeps the accuracy (auto, tune); 130 and 143 interrupted.
+    """
 
 
 for command in (
