@@ -16,6 +16,7 @@ from qir.ir.node import Node
 
 Json = str | int | list["Json"] | dict[str, "Json"]
 _STRINGS = 1  # val_type of a list of strings
+_plain = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def quant_info(quantized: Graph, deploy: Graph, name: str) -> str:
@@ -32,7 +33,18 @@ def quant_info(quantized: Graph, deploy: Graph, name: str) -> str:
             kind = "DT_FLOAT16" if node.attributes["dtype"] == RESULT_TYPES[DType.F16] else "DT_FLOAT"
             op["output_desc"] = [_output(origins[layer.name][-1], kind)]
         ops.append(op)
-    return json.dumps({"name": name, "graph": [{"op": ops}]}, indent=2, ensure_ascii=False) + "\n"
+    return _text({"name": name, "graph": [{"op": ops}]}, "\n") + "\n"
+
+
+def _text(item: Json, line: str) -> str:
+    """JSON as `json.dumps` indents it by 2, where that takes a generator for each item; `line` begins lines."""
+    inner = f"{line}  "
+    if isinstance(item, dict) and item:
+        pairs = (f"{_plain(k)}: {_text(v, inner)}" for k, v in item.items())
+        return f"{{{inner}{f',{inner}'.join(pairs)}{line}}}"
+    if isinstance(item, list) and item:
+        return f"[{inner}{f',{inner}'.join(_text(each, inner) for each in item)}{line}]"
+    return _plain(item)
 
 
 def _original_names(node: Node) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from qir.runtime.session import Feeds
 from qir.runtime.statistics_file import Statistics
 from qir.runtime.units import CalibrationData, Run
@@ -58,7 +60,7 @@ def first_and_digest(data: CalibrationData, run: Run, count: int) -> tuple[list[
             if array.dtype.hasobject:
                 state.update(repr(array.tolist()).encode())
             else:
-                state.update(array.tobytes())
+                state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return first, state.hexdigest()
 
 

@@ -13,6 +13,7 @@ from qir.backends.files import Paths, output_paths, write_ascend, write_files
 from qir.backends.inspection import Inspected, inspect_files
 from qir.frontends.onnx import save_model
 from qir.ir.errors import BackendError, ConfigError
+from qir.ir.garbage import collector_paused
 from qir.ir.graph import Graph
 from qir.runtime.session import Feeds
 from qir.search.amct_files import FINAL_CONFIG_FILE
@@ -100,7 +101,8 @@ class Place:
         aside = Paths(*(candidate.with_name(path.name) for path in self.paths))
         try:
             if self.deploys:
-                write_ascend(graph, aside, self._name or graph.name)
+                with collector_paused():
+                    write_ascend(graph, aside, self._name or graph.name)
         except (OSError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BackendError(f"the files '{self.output}_…' cannot be written: {reason}") from error
@@ -128,7 +130,9 @@ class Place:
 
     def _write_fake_quant(self, graph: Graph, folder: Path) -> Path:
         path = folder / self.paths.fake_quant_model.name
-        save_model(lower(graph, self.form, self.samples[0]), path)
+        lowered = lower(graph, self.form, self.samples[0])
+        save_model(lowered, path)
+        lowered.release()
         return path
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qir.ir.garbage import collector_paused
 from qir.ir.graph import Graph
 from qir.search.amct_files import HISTORY_FILE, HistoryEntry, print_history, write_text
 from qir.search.configurations import Candidates, Configuration, lowered
@@ -69,8 +70,9 @@ class Search:
 
         def write() -> Path:
             self.keep_best(candidates)
-            graph = candidates.graph(configuration)
-            made.append((graph, self.place.write_candidate(graph, number)))
+            with collector_paused():
+                graph = candidates.graph(configuration)
+                made.append((graph, self.place.write_candidate(graph, number)))
             return made[0][1]
 
         found = self.evaluations.configured(configuration, write)

@@ -178,7 +178,9 @@ def test_large_models_have_their_data_beside_them(tmp_path: Path, monkeypatch: p
 def test_quantization_information(tmp_path: Path) -> None:
     graph = many_layers().quantized(skip=("fc",))
     graph.node("stem").metadata["qir.fused"] = '["bn", "scale"]'
-    info = json.loads(write_files(graph, tmp_path / "net").quant_info.read_text())
+    text = write_files(graph, tmp_path / "net").quant_info.read_text()
+    info = json.loads(text)
+    assert text == json.dumps(info, indent=2) + "\n"
     assert info["name"] == "net"
     ops = {op["name"]: op for op in info["graph"][0]["op"]}
     names = {}

@@ -185,7 +185,8 @@ def read_node_metadata(proto: onnx.NodeProto, node: Node, sparse: Sequence[str])
 
 def sparse_attributes(node: Node) -> Sequence[str]:
     """The names of the attributes that the file held as sparse tensors."""
-    names: Sequence[str] = json.loads(node.metadata.get(SPARSE_ATTRIBUTES, "[]"))
+    text = node.metadata.get(SPARSE_ATTRIBUTES)
+    names: Sequence[str] = () if text is None else json.loads(text)
     return names
 
 
