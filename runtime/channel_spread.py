@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qir.ir.errors import CalibrationError, ConfigError
+from qir.ir.errors import ArgumentError, CalibrationError
 from qir.runtime.units import Array
 
 BINS = 1024
@@ -32,9 +32,9 @@ class Spread:
 
 
 def checked_axis(shape: tuple[int, ...], axis: int, tensor: str) -> int:
-    """The axis counted from the front; ConfigError when the tensor does not have it."""
+    """The axis counted from the front; ArgumentError when the tensor does not have it."""
     if not -len(shape) <= axis < len(shape):
-        raise ConfigError(f"axis: tensor '{tensor}' of shape {list(shape)} has no axis {axis}")
+        raise ArgumentError("axis", f"tensor '{tensor}' of shape {list(shape)} has no axis {axis}")
     return axis % len(shape)
 
 

@@ -117,10 +117,7 @@ class _Model:
         found = self.chain.outputs(0, dict(state))
         floats = {name: array for name, array in found.items() if array.dtype.kind == "f"}
         if not floats:
-            raise ConfigError(
-                "the model returns no floats that could be compared; choose a node whose output is compared "
-                "(output_node)"
-            )
+            raise ConfigError("the model returns no floats that could be compared")
         return floats
 
     def begin(self, place: int) -> list[int]:

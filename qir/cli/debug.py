@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from qir.cli.errors import report_errors
@@ -30,6 +32,15 @@ _TAKERS = {
     "--threshold": ("partial", "all"),
 }
 """Options that only some kinds take."""
+
+
+def _check(kind: str, given: Mapping[str, object]) -> None:
+    """UsageError for options, by name, that the kind does not take, or that it lacks."""
+    for name, value in given.items():
+        if value is not None and kind not in _TAKERS[name]:
+            raise click.UsageError(f"{name} goes with {', '.join(_TAKERS[name])}, not with {kind}")
+    if kind in ("distribution", "channels") and given["--node"] is None:
+        raise click.UsageError(f"{kind} needs --node NAME")
 
 
 @click.command(context_settings=SETTINGS)
@@ -135,11 +146,7 @@ def debug(
         "--only": only or None, "--without": without or None, "--average": average, "--axis": axis,
         "--threshold": threshold,
     }  # fmt: skip
-    for name, value in given.items():
-        if value is not None and kind not in _TAKERS[name]:
-            raise click.UsageError(f"{name} goes with {', '.join(_TAKERS[name])}, not with {kind}")
-    if kind in ("distribution", "channels") and not node:
-        raise click.UsageError(f"{kind} needs --node NAME")
+    _check(kind, given)
     with report_errors(debug):
         from qir.cli.debug_job import DebugJob, Source, run_job  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from qir.cli.debug_options import message_of, options_named
 from qir.cli.inputs import data_source
 from qir.cli.layer_table import plain_console
 from qir.cli.model_argument import ModelPath
@@ -24,7 +25,7 @@ from qir.debug.selection import metrics_named
 from qir.debug.sensitivity import sensitivity_table
 from qir.debug.tables import PartialTable, SensitivityTable
 from qir.debug.text import partial_text, sensitivity_text
-from qir.ir.errors import ConfigError
+from qir.ir.errors import ArgumentError
 
 _TOP = 20
 _THRESHOLD = 0.999
@@ -68,9 +69,22 @@ class DebugJob:
 
 def run_job(job: DebugJob) -> None:
     """Do the work, then print what was found to stdout (nothing with `quiet`)."""
-    metrics_named(job.metrics or _COSINE, "metrics")
-    if len(job.metrics) > 1 and job.kind == "error":
-        raise ConfigError("metric: one curve shows one metric; give --metric once")
+    with options_named():
+        metrics_named(job.metrics or _COSINE, "metrics")
+        if len(job.metrics) > 1 and job.kind == "error":
+            raise ArgumentError("metric", "one curve shows one metric; give it once")
+        folder, show = _run(job)
+    if not job.quiet:
+        console = plain_console()
+        show(console)
+        console.print(f"wrote {folder}", soft_wrap=True)
+
+
+_Show = Callable[[Console], None]
+
+
+def _run(job: DebugJob) -> tuple[Path, _Show]:
+    """The folder with what was written, and what shows the results."""
     source = job.source
     data = data_source(source.model, source.data)
     folder = prepare(job.folder, plot=job.plot)
@@ -86,14 +100,7 @@ def run_job(job: DebugJob) -> None:
             config=source.config,
             progress=progress,
         )
-        show = _JOBS[job.kind](job, opened, folder)
-    if not job.quiet:
-        console = plain_console()
-        show(console)
-        console.print(f"wrote {folder}", soft_wrap=True)
-
-
-_Show = Callable[[Console], None]
+        return folder, _JOBS[job.kind](job, opened, folder)
 
 
 def _sensitivity(job: DebugJob, opened: Opened, folder: Path) -> _Show:
@@ -193,5 +200,5 @@ def _show_all(console: Console, found: Everything) -> None:
     for table in found.tables[:1]:
         _show_sensitivity(console, table)
     for step in found.steps:
-        if step.problem is not None:
-            console.print(f"{step.kind} is missing: {step.problem}", soft_wrap=True)
+        if step.error is not None:
+            console.print(f"{step.kind} is missing: {message_of(step.error)}", soft_wrap=True)

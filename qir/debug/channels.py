@@ -16,7 +16,7 @@ from qir.debug.opened import DebugModel, Opened, open_model
 from qir.debug.plots.boxes import channels_plot
 from qir.debug.selection import groups_of, node_named
 from qir.debug.spreads import Boxes, ChannelTable, NodeBoxes
-from qir.ir.errors import ConfigError
+from qir.ir.errors import ArgumentError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import unquantized
@@ -74,7 +74,7 @@ def channel_table(
 ) -> ChannelTable:
     """The table of `get_channelwise_data_distribution`, which explains the arguments."""
     if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
-        raise ConfigError(f"axis must be a whole number, not {axis!r}")
+        raise ArgumentError("axis", f"a whole number is expected, not {axis!r}")
     names = [name for group in groups_of(nodes_list, "nodes_list") for name in group]
     nodes = [node_named(opened.graph, opened.switchables, name, "nodes_list") for name in names]
     nodes = list({node.node: node for node in nodes}.values())
@@ -145,9 +145,9 @@ class _Range:
         """The range of both."""
         before, now = len(self.least), len(other.least)
         if before != now:
-            raise ConfigError(
-                f"axis: tensor '{tensor}' has {before} channels in one sample and {now} in another; choose "
-                "another axis"
+            raise ArgumentError(
+                "axis",
+                f"tensor '{tensor}' has {before} channels in one sample and {now} in another; choose another",
             )
         least, greatest = np.minimum(self.least, other.least), np.maximum(self.greatest, other.greatest)
         return _Range(self.axis, least, greatest)

@@ -38,7 +38,12 @@ class Step:
 
     kind: str
     file: str | None
-    problem: str | None = None
+    error: QirError | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """The message of the error."""
+        return None if self.error is None else str(self.error)
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def _run(jobs: Mapping[str, Callable[[], None]]) -> tuple[Step, ...]:
         except QirError as error:
             if not steps:
                 raise
-            steps.append(Step(kind, None, str(error)))
+            steps.append(Step(kind, None, error))
         else:
             steps.append(Step(kind, f"{stem}.json"))
     return tuple(steps)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from qir.backends.targets import target_named
 from qir.config.open import ConfigSource
-from qir.ir.errors import ConfigError, did_you_mean
+from qir.ir.errors import ArgumentError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Value
 from qir.ir.quants import unquantized
@@ -33,7 +33,7 @@ from qir.runtime.units import Unit
 class Samples:
     """Samples of the data, one by one, as often as they are asked for; `count` is how many there were.
 
-    ConfigError at the end when so many were asked for and there are fewer.
+    ArgumentError at the end when so many were asked for and there are fewer.
     """
 
     read: Callable[[], Iterator[Unit]]
@@ -82,7 +82,7 @@ class Opened:
     def toward(self, output_node: str | None) -> Graph:
         """The graph, or its part that makes the result of a node (or a tensor of that name).
 
-        ConfigError for an unknown name.
+        ArgumentError for an unknown name.
         """
         if output_node is None:
             return self.graph
@@ -114,17 +114,15 @@ def open_model(
     """Open a model for several debug functions, so that it is quantized and its data are read once.
 
     A float model is quantized as `qir.quantize` does with the arguments from `statistics` to `config`; one
-    that is quantized already takes none of these. ConfigError for arguments that do not fit together, and
+    that is quantized already takes none of these. ArgumentError for arguments that do not fit together, and
     for a model without quantizers.
     """
-    changed = (statistics, target, pipeline, method, tuple(skip), config) != (
-        None, "ascend", "default", "ifmr", (), None,
-    )  # fmt: skip
+    changed = _changed(statistics, target, pipeline, method, skip, config)
     if isinstance(model, Opened):
         _check_unchanged(changed)
         return model
     if calibrated_data is None:
-        raise ConfigError("no data; the debug functions run the model on samples: give calibrated_data")
+        raise ArgumentError("calibrated_data", "no data; the debug functions run the model on samples")
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
     source = _graph_of(model)
     data = open_data(calibrated_data, source)
@@ -156,29 +154,49 @@ def _check_closed(graph: Graph) -> None:
             closed_precision(value, node)
 
 
-def _check_unchanged(changed: bool) -> None:
+def _changed(
+    statistics: Statistics | str | os.PathLike[str] | None,
+    target: str,
+    pipeline: str,
+    method: str,
+    skip: str | Sequence[str],
+    config: ConfigSource | None,
+) -> tuple[str, ...]:
+    """The names of the settings of quantization that are not the default."""
+    given = {
+        "statistics": statistics is not None,
+        "target": target != "ascend",
+        "pipeline": pipeline != "default",
+        "method": method != "ifmr",
+        "skip": bool(skip),
+        "config": config is not None,
+    }
+    return tuple(name for name, is_changed in given.items() if is_changed)
+
+
+def _check_unchanged(changed: tuple[str, ...]) -> None:
     if changed:
-        raise ConfigError(
-            "the model is quantized already; leave out statistics, target, pipeline, method, skip and "
-            "config, or give the float model"
-        )
+        them = "it" if len(changed) == 1 else "them"
+        reason = f"the model is quantized already; leave {them} out, or give the float model"
+        raise ArgumentError(changed, reason)
 
 
-def _too_few(wanted: int, found: int) -> ConfigError:
-    return ConfigError(f"data_num: {wanted} samples were asked for, the data have {found}")
+def _too_few(wanted: int, found: int) -> ArgumentError:
+    return ArgumentError("data_num", f"{wanted} samples were asked for, the data have {found}")
 
 
 def _positive(number: int, what: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ConfigError(f"{what} must be a whole number from 1 on, not {number!r}")
+        raise ArgumentError(what, f"a whole number from 1 on is expected, not {number!r}")
     return number
 
 
 def _result_named(graph: Graph, name: str) -> Value:
-    """The float result of a node, or the tensor itself; ConfigError with the nearest names."""
+    """The float result of a node, or the tensor itself; ArgumentError with the nearest names."""
     if graph.has_node(name):
         return unquantized(graph.node(name).output)
     if graph.has_value(name) and graph.value(name).producer is not None:
         return unquantized(graph.value(name))
     known = [node.name for node in graph.nodes]
-    raise ConfigError(f"output_node: the model has no node or result '{name}'{did_you_mean(name, known)}")
+    reason = f"the model has no node or result '{name}'{did_you_mean(name, known)}"
+    raise ArgumentError("output_node", reason)

@@ -10,7 +10,7 @@ from qir.debug.opened import DebugModel, Opened, open_model
 from qir.debug.plots.curves import partial_plot
 from qir.debug.selection import Item, Nodes, items_of
 from qir.debug.tables import PartialRow, PartialTable
-from qir.ir.errors import ConfigError
+from qir.ir.errors import ArgumentError
 from qir.runtime.data import DataSource
 from qir.runtime.group_effects import Group, group_effects
 from qir.runtime.metrics import CosineSimilarity
@@ -62,7 +62,7 @@ def partial_table(
 ) -> PartialTable:
     """The table of `sensitivity_analysis`, which explains the arguments."""
     if not -1 <= pick_threshold <= 1:
-        raise ConfigError(f"pick_threshold is a cosine, from -1 to 1, not {pick_threshold}")
+        raise ArgumentError("pick_threshold", f"a cosine is expected, from -1 to 1, not {pick_threshold}")
     metric = CosineSimilarity()
     samples = opened.samples(data_num, SAMPLES)
     items = items_of(opened.graph, opened.switchables, "node", sensitive_nodes, "sensitive_nodes")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from qir.debug.tables import NODE_TYPES
-from qir.ir.errors import ConfigError, did_you_mean
+from qir.ir.errors import ArgumentError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Node
 from qir.ir.quants import quant_of
 from qir.ir.types import QuantParams
 from qir.passes.left_float import FLOAT
-from qir.runtime.metrics import Metric, metric_named
+from qir.runtime.metrics import METRICS, Metric
 from qir.runtime.switches import Choice, Reading, Switchable
 
 Nodes: TypeAlias = "str | Sequence[str | Sequence[str]]"
@@ -34,12 +34,20 @@ class Item:
 
 
 def metrics_named(metrics: str | Metric | Sequence[str | Metric], what: str) -> tuple[Metric, ...]:
-    """Metrics by their names; ConfigError for unknown ones and for an empty list."""
+    """Metrics by their names; ArgumentError for unknown ones and for an empty list."""
     given = [metrics] if isinstance(metrics, (str, Metric)) else list(metrics)
     if not given:
-        raise ConfigError(f"{what}: the list is empty; name at least one metric, as 'cosine-similarity'")
-    found = [metric_named(item) if isinstance(item, str) else item for item in given]
+        raise ArgumentError(what, "the list is empty; name at least one metric, as 'cosine-similarity'")
+    found = [_metric(item, what) if isinstance(item, str) else item for item in given]
     return tuple({metric.name: metric for metric in found}.values())
+
+
+def _metric(name: str, what: str) -> Metric:
+    known = {metric.name: metric for metric in METRICS}
+    if name not in known:
+        reason = f"there is no metric '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}"
+        raise ArgumentError(what, reason)
+    return known[name]
 
 
 def items_of(
@@ -51,16 +59,16 @@ def items_of(
 ) -> list[Item]:
     """What a sensitivity table ranks: all quantizers of a type, or those named (groups are inner lists).
 
-    ConfigError, with the nearest name, for what has no such quantizers.
+    ArgumentError, with the nearest name, for what has no such quantizers.
     """
     if node_type not in NODE_TYPES:
-        raise ConfigError(
-            f"node_type: there is no '{node_type}'{did_you_mean(node_type, NODE_TYPES)}; known: "
-            f"{', '.join(NODE_TYPES)}"
+        raise ArgumentError(
+            "node_type",
+            f"there is no '{node_type}'{did_you_mean(node_type, NODE_TYPES)}; known: {', '.join(NODE_TYPES)}",
         )
     single = _by_name(graph, known, node_type)
     if not single:
-        raise ConfigError(f"node_type: the model has no quantized {_PLURAL[node_type]}")
+        raise ArgumentError("node_type", f"the model has no quantized {_PLURAL[node_type]}")
     if nodes is None:
         return list(dict.fromkeys(single.values()))
     found = []
@@ -74,7 +82,7 @@ _PLURAL = {"node": "nodes", "weight": "weights", "activation": "activations"}
 
 
 def groups_of(nodes: Nodes, what: str) -> list[list[str]]:
-    """Lists of names; ConfigError for empty ones and for what is no name."""
+    """Lists of names; ArgumentError for empty ones and for what is no name."""
     given = [nodes] if isinstance(nodes, str) else list(nodes)
     groups: list[list[str]] = []
     for item in given:
@@ -83,17 +91,17 @@ def groups_of(nodes: Nodes, what: str) -> list[list[str]]:
         elif isinstance(item, Iterable):
             groups.append(list(item))
         else:
-            raise ConfigError(f"{what}: names of nodes are expected, not {item!r}")
+            raise ArgumentError(what, f"names of nodes are expected, not {item!r}")
     if not groups or not all(groups):
-        raise ConfigError(f"{what}: the list is empty; name at least one node")
+        raise ArgumentError(what, "the list is empty; name at least one node")
     for name in (name for group in groups for name in group):
         if not isinstance(name, str):
-            raise ConfigError(f"{what}: names of nodes are expected, not {name!r}")
+            raise ArgumentError(what, f"names of nodes are expected, not {name!r}")
     return groups
 
 
 def node_named(graph: Graph, known: dict[str, Switchable], name: str, what: str) -> Switchable:
-    """The node with quantizers of that name, or whose quantized tensor has it; ConfigError otherwise."""
+    """The node with quantizers of that name, or whose quantized tensor has it; ArgumentError otherwise."""
     if name in known:
         return known[name]
     for item in known.values():
@@ -101,8 +109,8 @@ def node_named(graph: Graph, known: dict[str, Switchable], name: str, what: str)
             return item
     if graph.has_node(name):
         node = graph.node(name)
-        raise ConfigError(f"{what}: node '{name}' ({node.op}) has no quantizers{_reason(node)}")
-    raise ConfigError(f"{what}: the model has no node '{name}'{did_you_mean(name, known)}")
+        raise ArgumentError(what, f"node '{name}' ({node.op}) has no quantizers{_reason(node)}")
+    raise ArgumentError(what, f"the model has no node '{name}'{did_you_mean(name, known)}")
 
 
 def _reason(node: Node) -> str:
@@ -168,14 +176,14 @@ def _named(
         name in item.weights.values() or name in item.activations.values() for item in known.values()
     )
     if name not in known and not has_tensor and not graph.has_node(name):
-        raise ConfigError(
-            f"{what}: the model has no node or quantized tensor '{name}'{did_you_mean(name, tensors)}"
+        raise ArgumentError(
+            what, f"the model has no node or quantized tensor '{name}'{did_you_mean(name, tensors)}"
         )
     item = node_named(graph, known, name, what)
     if node_type == "activation" and item.activations:
         return single[next(iter(item.activations.values()))]
     if item.node not in single:
-        raise ConfigError(f"{what}: node '{name}' ({item.op}) has no quantized {_PLURAL[node_type]}")
+        raise ArgumentError(what, f"node '{name}' ({item.op}) has no quantized {_PLURAL[node_type]}")
     return single[item.node]
 
 

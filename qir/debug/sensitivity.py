@@ -12,6 +12,7 @@ from qir.debug.plots.bars import sensitivity_plot
 from qir.debug.selection import Item, Nodes, items_of, metrics_named
 from qir.debug.tables import SensitivityRow, SensitivityTable
 from qir.debug.text import print_sensitivity
+from qir.ir.errors import ArgumentError
 from qir.ir.graph import Graph
 from qir.ir.quants import unquantized
 from qir.runtime.data import DataSource
@@ -73,6 +74,11 @@ def sensitivity_table(
     """The table of `get_sensitivity_of_nodes`, which explains the arguments."""
     chosen = metrics_named(metrics, "metrics")
     graph = opened.toward(output_node)
+    outputs = _outputs(graph)
+    if not outputs:
+        what = "model" if output_node is None else f"node '{output_node}'"
+        reason = f"the {what} returns no floats that could be compared; name a node that does"
+        raise ArgumentError("output_node", reason)
     known = opened.switchables if interested_nodes is not None else switchables(graph)
     items = items_of(opened.graph, known, node_type, interested_nodes)
     samples = opened.samples(data_num, SAMPLES)
@@ -81,7 +87,7 @@ def sensitivity_table(
     rows = [_row(item, chosen, found) for item, found in zip(items, scores, strict=True)]
     sign = 1 if chosen[0].low_is_worse else -1
     rows.sort(key=lambda row: sign * row.scores[chosen[0].name])  # stable: equal scores in running order
-    return SensitivityTable(opened.name, node_type, chosen, samples.count, _outputs(graph), tuple(rows))
+    return SensitivityTable(opened.name, node_type, chosen, samples.count, outputs, tuple(rows))
 
 
 def _row(item: Item, metrics: Sequence[Metric], scores: Sequence[float]) -> SensitivityRow:

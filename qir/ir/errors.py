@@ -30,6 +30,16 @@ class ConfigError(QirError):
     """An option, key or name given by the user is unknown or out of range."""
 
 
+class ArgumentError(ConfigError):
+    """What an argument of a function does not take; commands name the option that stands for it."""
+
+    def __init__(self, argument: str | tuple[str, ...], reason: str) -> None:
+        """`argument`: its name, or those of several at once; `reason` reads on after a colon."""
+        self.arguments = (argument,) if isinstance(argument, str) else argument
+        self.reason = reason
+        super().__init__(f"{', '.join(self.arguments)}: {reason}")
+
+
 class CalibrationError(QirError):
     """Calibration data are missing, malformed, empty or not finite."""
 

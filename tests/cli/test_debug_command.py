@@ -91,6 +91,9 @@ def test_partial_and_all(closed: Path, tmp_path: Path) -> None:
     assert {"debug.json", "error.csv", "partial.json", "channels.csv", "distribution.json"} <= names
     partial = [json.loads((tmp_path / kind / "partial.json").read_text()) for kind in ("partial", "all")]
     assert partial[0] == partial[1]
+    result = run("all", closed, *words, "--samples", 1, "--only", "/f2/Gem", "-o", tmp_path / "missing")
+    assert result.exit_code == 0, result.output
+    assert "error is missing: --only: the model has no node '/f2/Gem'" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -99,12 +102,23 @@ def test_partial_and_all(closed: Path, tmp_path: Path) -> None:
         (["channels"], 2, "channels needs --node NAME"),
         (["error", "--type", "weight"], 2, "--type goes with sensitivity, not with error"),
         (["sensitivity", "--axis", "1"], 2, "--axis goes with channels, all, not with sensitivity"),
-        (["error", "--metric", "mse", "--metric", "mae"], 1, "give --metric once"),
-        (["sensitivity", "--metric", "cos"], 1, "there is no metric 'cos'"),
-        (["sensitivity", "--node", "/f2/Gem"], 1, "did you mean '/f2/Gemm'"),
-        (["sensitivity", "--samples", "1000"], 1, "1000 samples were asked for, the data have"),
+        (
+            ["error", "--metric", "mse", "--metric", "mae"],
+            1,
+            "--metric: one curve shows one metric; give it once",
+        ),
+        (["sensitivity", "--metric", "cos"], 1, "--metric: there is no metric 'cos'"),
+        (["sensitivity", "--node", "/f2/Gem"], 1, "--node: the model has no node or quantized tensor"),
+        (["partial", "--node", "/f2/Gem"], 1, "did you mean '/f2/Gemm'"),
+        (["channels", "--node", "/f2/Gem"], 1, "--node: the model has no node '/f2/Gem'"),
+        (["channels", "--node", "/f2/Gemm", "--axis", "7"], 1, "--axis: tensor "),
+        (["error", "--only", "/f2/Gem"], 1, "--only: the model has no node '/f2/Gem'"),
+        (["error", "--without", "/f2/Gem"], 1, "--without: the model has no node '/f2/Gem'"),
+        (["sensitivity", "--output-node", "/f2/Gem"], 1, "--output-node: the model has no node or result"),
+        (["sensitivity", "--samples", "1000"], 1, "--samples: 1000 samples were asked for, the data have"),
         (["partial", "--threshold", "2"], 2, "2"),
-        (["sensitivity", "--method", "kl"], 1, "quantized already"),
+        (["sensitivity", "--method", "kl"], 1, "--method: the model is quantized already; leave it out, or"),
+        (["error", "--skip", "a", "--method", "kl"], 1, "--method, --skip: the model is quantized already"),
         (["plots"], 2, "plots"),
     ],
 )

@@ -173,7 +173,7 @@ def test_bad_arguments_of_curves(opened: Opened, arguments: dict[str, Any], mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pick_threshold": 2.0}, "pick_threshold is a cosine"),
+        ({"pick_threshold": 2.0}, "pick_threshold: a cosine is expected"),
         ({"sensitive_nodes": []}, "sensitive_nodes: the list is empty"),
         ({"sensitive_nodes": ["nothing"]}, "sensitive_nodes: the model has no node"),
         ({"data_num": 4}, "4 samples were asked for"),

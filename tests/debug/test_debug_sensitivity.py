@@ -207,10 +207,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"output_node": "secnod"},
         "output_node: the model has no node or result 'secnod'; did you mean 'second'",
     ),
-    ({"output_node": "best"}, "the model returns no floats"),
+    ({"output_node": "best"}, "output_node: the node 'best' returns no floats"),
     ({"data_num": 4}, "data_num: 4 samples were asked for, the data have 3"),
-    ({"data_num": 0}, "data_num must be a whole number from 1 on"),
-    ({"data_num": True}, "data_num must be a whole number from 1 on"),
+    ({"data_num": 0}, "data_num: a whole number from 1 on"),
+    ({"data_num": True}, "data_num: a whole number from 1 on"),
 ]
 
 
@@ -221,9 +221,9 @@ def test_bad_arguments(opened: Opened, arguments: dict[str, Any], message: str) 
 
 
 def test_bad_models_and_data(closed: Graph, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no data"):
+    with pytest.raises(ConfigError, match="calibrated_data: no data"):
         get_sensitivity_of_nodes(closed, "mse", None)
-    with pytest.raises(ConfigError, match="quantized already"):
+    with pytest.raises(ConfigError, match="method: the model is quantized already"):
         open_model(closed, samples(), method="kl")
     drawn = net()
     PassManager("infer-types,insert-quant,quantize-weights").run(

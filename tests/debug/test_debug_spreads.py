@@ -142,7 +142,7 @@ def test_channel_files(opened: Opened, tmp_path: Path) -> None:
         (["frist"], None, "nodes_list: the model has no node 'frist'; did you mean 'first'"),
         (["act"], None, "has no quantizers"),
         (["first"], 4, "axis: tensor 'x' of shape .* has no axis 4"),
-        (["first"], "1", "axis must be a whole number"),
+        (["first"], "1", "axis: a whole number is expected"),
     ],
 )
 def test_bad_arguments_of_spreads(opened: Opened, names: list[str], axis: Any, message: str) -> None:

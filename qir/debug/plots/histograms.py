@@ -63,6 +63,7 @@ def _draw(axes: Axes, panel: list[Bars]) -> None:
             axes.axvline(edge, color="C3", linestyle="--", linewidth=1, label=label if i == 0 else None)
     if any(any(item.counts) for item in panel):
         axes.set_yscale("log")
+    axes.locator_params(axis="x", nbins=6)  # numbers of many digits are not to touch
     axes.set_xlabel("value")
     axes.set_ylabel("share of the values (%)")
     axes.grid(alpha=0.3)
