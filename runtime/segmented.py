@@ -21,10 +21,20 @@ class SegmentedSession:
     may call at a time. ModelError when ONNX Runtime cannot load the graph.
     """
 
-    def __init__(self, graph: Graph, taps: Collection[Value], limit: int = SEGMENT_BYTES) -> None:
-        """`taps` are values of `graph`; of a quant, the float value behind it. `limit` as for `split`."""
+    def __init__(
+        self, graph: Graph, taps: Collection[Value], limit: int = SEGMENT_BYTES, *, owned: bool = False
+    ) -> None:
+        """`taps` are values of `graph`; of a quant, the float value behind it. `limit` as for `split`.
+
+        A graph without quants that nobody else uses may be `owned`: it is taken as it is and its types are
+        changed, which saves a copy.
+        """
         copies: dict[Value, Value] = {}
-        copy = float_graph(graph, copies)
+        if owned:
+            copy = graph
+            copies.update((value, value) for value in graph.values())
+        else:
+            copy = float_graph(graph, copies)
         tapped = {unquantized(value) for value in taps}
         self._inputs = tuple(value.name for value in graph.inputs)
         self._taps = {copies[value].name: value.name for value in tapped}

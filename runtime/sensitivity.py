@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qir.ir.errors import CalibrationError
+from qir.ir.garbage import collector_paused
 from qir.ir.graph import Graph
 from qir.runtime.metrics import Metric
 from qir.runtime.progress import SILENT, Progress
@@ -54,11 +55,13 @@ def measure_sensitivity(
     CalibrationError when a layer gives NaN (its input does), naming layer and sample, and for data that do
     not fit; PassError for open quants.
     """
-    doubled, twins = with_twins(graph)
-    if not twins:
-        return Sensitivity(metric, 0, {})
-    names = dict.fromkeys(name for t in twins for name in (t.float_value, t.twin_value))
-    session = SegmentedSession(doubled, [doubled.value(name) for name in names], HELD_BYTES)
+    with collector_paused():
+        doubled, twins = with_twins(graph)
+        if not twins:
+            return Sensitivity(metric, 0, {})
+        names = dict.fromkeys(name for t in twins for name in (t.float_value, t.twin_value))
+        taps = [doubled.value(name) for name in names]
+        session = SegmentedSession(doubled, taps, HELD_BYTES, owned=True)
 
     def run(unit: Unit) -> list[float]:
         return _scores(session, unit, twins, metric)
