@@ -9,8 +9,8 @@ A table for each case and target: phase, configuration, metric, whether the targ
 are not INT8, and how many models the phase looked at. The last line counts evaluations and has the processor
 time that tuning took outside of them.
 
-minilm is scored on its quick split (as in `benchmarks/search.py`), the others on their whole dev split: a
-search fits what it sees, and what keeps the accuracy of ppocr_rec on every third image need not on all.
+Every model is scored on its whole dev split: a search fits what it sees, and what keeps the accuracy of
+ppocr_rec on every third image need not on all.
 """
 
 from __future__ import annotations
