@@ -37,7 +37,7 @@ def quant_info(quantized: Graph, deploy: Graph, name: str) -> str:
 
 
 def _text(item: Json, line: str) -> str:
-    """JSON as `json.dumps` indents it by 2, where that takes a generator for each item; `line` begins lines."""
+    """JSON as `json.dumps` indents it by 2, without its generators within generators; `line` begins lines."""
     inner = f"{line}  "
     if isinstance(item, dict) and item:
         pairs = (f"{_plain(k)}: {_text(v, inner)}" for k, v in item.items())

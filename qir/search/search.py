@@ -38,6 +38,8 @@ class Search:
     steps: list[Step] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
     best: Step | None = None
+    _printed: str = ""
+    """The history as text."""
     _original: object = None
     _published: dict[str, list[str]] | None = None
     """What the journal says of the files in place."""
@@ -139,9 +141,11 @@ class Search:
         return self.evaluations.inputs.key(MODEL_KEY)
 
     def _note(self, flags: Flags, answer: MetricEval) -> None:
-        self.history.append(HistoryEntry(dict(flags), answer))
+        entry = HistoryEntry(dict(flags), answer)
+        self.history.append(entry)
+        self._printed += print_history([entry])
         if self.log_folder is not None:
-            write_text(self.log_folder / HISTORY_FILE, print_history(self.history))
+            write_text(self.log_folder / HISTORY_FILE, self._printed)
 
     def _tell(self, step: Step) -> None:
         self.steps.append(step)
