@@ -21,7 +21,7 @@ from qir.backends.ascend.quant_info import quant_info
 from qir.backends.ascend.record import print_record, records
 from qir.backends.fake_quant import check_form, lower
 from qir.backends.trial import Outputs, largest_difference, made_up_feeds
-from qir.frontends.onnx import save_model
+from qir.frontends.onnx import save_model, saved_files
 from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.ir.weight_passes import weight_passes
@@ -49,6 +49,12 @@ class Paths(NamedTuple):
     deploy_model: Path
     record: Path
     quant_info: Path
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The files that are there, each model with its data."""
+        models = (file for path in self[:2] if path.exists() for file in saved_files(path))
+        return (*models, *(path for path in self[2:] if path.exists()))
 
 
 def output_paths(prefix: str | os.PathLike[str]) -> Paths:

@@ -9,6 +9,7 @@ from pathlib import Path
 from qir.backends.fake_quant import lower
 from qir.backends.files import Paths
 from qir.backends.inspection import Inspected, write_inspected_files
+from qir.frontends.onnx import saved_files
 from qir.ir.graph import Graph
 from qir.passes.context import Context
 from qir.reference import Reference
@@ -69,7 +70,7 @@ def finish(reference: Reference, graph: Graph, context: Context, files: Files) -
         report_layers(graph, shapes_of(graph, samples[0]) if samples else {}),
         outputs,
         reference.size,
-        0 if written is None else _model_file(written.paths, files).stat().st_size,
+        0 if written is None else _model_bytes(written.paths, files),
         tuple(notes(graph, outputs, context.rewrites.refusals(), without_data=recording is None)),
         () if written is None else written.findings,
         None if written is None else written.proof,
@@ -79,9 +80,10 @@ def finish(reference: Reference, graph: Graph, context: Context, files: Files) -
     return done if files.output is None else _with_document(done, graph, files, context)
 
 
-def _model_file(paths: Paths, files: Files) -> Path:
-    """The model that is run in the end."""
-    return paths.deploy_model if files.deploys else paths.fake_quant_model
+def _model_bytes(paths: Paths, files: Files) -> int:
+    """Size of the model that is run in the end, with its data."""
+    model = paths.deploy_model if files.deploys else paths.fake_quant_model
+    return sum(file.stat().st_size for file in saved_files(model))
 
 
 def _with_document(done: Finished, graph: Graph, files: Files, context: Context) -> Finished:

@@ -106,7 +106,7 @@ def _print_result(console: Console, result: SearchResult) -> None:
     console.print(_steps_table(result))
     for line in (*_summary(result), *finding_lines(result.findings, LISTED), *proof_lines(result.proof)):
         print_line(console, line)
-    for path in result.paths or ():
+    for path in result.paths.written if result.paths else ():
         console.print(f"wrote {path}", soft_wrap=True)
 
 

@@ -48,7 +48,7 @@ def run_job(job: ConvertJob) -> None:
         print_line(console, f"note: and {len(result.removed) - LISTED} more pairs; qir-opt --stats lists all")
     for line in (*finding_lines(result.findings, LISTED), *proof_lines(result.proof)):
         print_line(console, line)
-    for path in result.paths:
+    for path in result.paths.written:
         console.print(f"wrote {path}", soft_wrap=True)
 
 

@@ -110,7 +110,7 @@ def _print_result(console: Console, job: QuantizeJob, result: Quantized, accurac
 
 def _written(result: Quantized) -> list[Path]:
     """The models and what goes with them; there is no deploy model for some targets."""
-    models = [path for path in result.paths or () if path.exists()]
+    models = () if result.paths is None else result.paths.written
     beside = (result.resolved_path, result.scores_path, result.report_path)
     return [*models, *(path for path in beside if path is not None)]
 

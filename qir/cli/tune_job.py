@@ -119,7 +119,7 @@ def _print_result(console: Console, result: TuneResult) -> None:
 
 def _written(result: TuneResult, report: Path, page: Path | None) -> Iterator[Path]:
     """The files of the model, if there is one, of its configuration, and the report."""
-    yield from (path for path in result.search.paths or () if path.exists())
+    yield from () if result.search.paths is None else result.search.paths.written
     yield from filter(None, (result.config_path, result.resolved_path, report, page))
 
 

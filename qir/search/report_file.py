@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Sequence
 
 from qir.backends.fake_quant import lower
+from qir.frontends.onnx import saved_files
 from qir.ir.graph import Graph
 from qir.passes.pipeline import print_pipeline
 from qir.report import Report, report_layers
@@ -73,7 +74,7 @@ def _report(
         report_layers(graph, shapes_of(graph, search.place.samples[0])),
         tuple(outputs),
         size,
-        result.paths.deploy_model.stat().st_size if search.place.deploys else 0,
+        sum(f.stat().st_size for f in saved_files(result.paths.deploy_model)) if search.place.deploys else 0,
         tuple(notes(graph, outputs, without_data=False)),
         result.findings,
         result.proof,

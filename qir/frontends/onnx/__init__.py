@@ -5,6 +5,7 @@ from qir.frontends.onnx.files import (
     check_writable,
     model_files,
     save_model,
+    saved_files,
 )
 from qir.frontends.onnx.infer import infer_types
 from qir.frontends.onnx.known_ops import op_types, unknown_ops
@@ -20,6 +21,7 @@ __all__ = [
     "op_types",
     "read_model",
     "save_model",
+    "saved_files",
     "to_detached_model",
     "to_model",
     "unknown_ops",

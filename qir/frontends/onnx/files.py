@@ -41,7 +41,7 @@ def save_model(
     """
     target = Path(path)
     check_writable(target)
-    beside = target.with_name(f"{target.name}.data")
+    beside = data_beside(target)
     with ExitStack() as files:
         # The stack closes in reverse: the data are in place before the model that needs them.
         file = files.enter_context(written_aside(target))
@@ -73,6 +73,16 @@ def model_files(path: str | Path) -> tuple[Path, ...]:
         location_of(t) for t in _tensors(model.graph) if t.data_location == onnx.TensorProto.EXTERNAL
     )
     return (Path(path), *(folder / location for location in locations))
+
+
+def saved_files(path: Path) -> tuple[Path, ...]:
+    """The files that `save_model` has made of `path`: the model, and the data of a large one."""
+    return model_files(path) if data_beside(path).exists() else (path,)
+
+
+def data_beside(path: Path) -> Path:
+    """Where `save_model` puts the constants of a large model."""
+    return path.with_name(f"{path.name}.data")
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
