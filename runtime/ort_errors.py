@@ -29,6 +29,7 @@ _TOO_NEW = re.compile(
     re.DOTALL,
 )
 _OLDEST_OPSET = 7
+_BLOCKED = "_nchwc"  # a node in a blocked layout is called by its result and this
 _UNFIT = re.compile(
     r"Got invalid dimensions for input: (?P<name>.*?) for the following indices\s+"
     r"index: (?P<axis>\d+) Got: (?P<got>\d+) Expected: (?P<wanted>\d+)"
@@ -96,8 +97,9 @@ def explain_run(message: str, single: bool = False) -> str:
         )
     failed = _RUNNING.search(message)
     if failed:
-        where = f"node '{failed['node']}' ({failed['op']})"
-        return f"{where} failed in ONNX Runtime: {short(failed['reason'])}{hint}"
+        made = failed["node"].removesuffix(_BLOCKED)
+        named = f"node '{made}'" if made == failed["node"] else f"the node that makes '{made}'"
+        return f"{named} ({failed['op']}) failed in ONNX Runtime: {short(failed['reason'])}{hint}"
     return f"ONNX Runtime failed: {short(message)}{hint}"
 
 

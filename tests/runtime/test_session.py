@@ -11,6 +11,7 @@ from small_graphs import conv_net, elementwise, images
 from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, ModelError, QirError
 from qir.ir.graph import Graph
+from qir.ir.parser import parse_graph
 from qir.ir.types import QuantSpec, SequenceType, TensorType, tensor
 from qir.runtime.ort_errors import short
 from qir.runtime.session import Session, aligned_copy
@@ -180,6 +181,21 @@ def test_a_batch_size_that_the_model_has_built_in_is_guessed(rows: int, hinted: 
 def test_an_input_of_another_size_is_named() -> None:
     with pytest.raises(QirError, match=r"^input 'x' has 5 along axis 1, the model takes 4$"):
         Session(elementwise("Neg")).run({"x": np.ones((3, 5), np.float32)})
+
+
+def test_a_node_in_a_layout_of_onnxruntime_is_called_by_its_result() -> None:
+    graph = parse_graph(
+        """
+    graph @net(%x: f32[N,3,8,8]) {
+      opsets {onnx=17}
+      %w = const [WEIGHTS] : f32[8,5,1,1]
+      %a = Conv "c"(%x, %w) : f32[N,8,8,8]
+      return %a
+    }
+    """.replace("WEIGHTS", ",".join(["0.5"] * 40))
+    )
+    with pytest.raises(QirError, match=r"(node 'c'|node that makes 'a') \(Conv\) failed in ONNX Runtime"):
+        Session(graph).run({"x": np.zeros((1, 3, 8, 8), np.float32)})
 
 
 def test_a_failing_run_names_the_node(capfd: pytest.CaptureFixture[str]) -> None:
