@@ -8,7 +8,7 @@ import onnx
 
 from qir.frontends.onnx.metadata import runnable_ir_version
 from qir.frontends.onnx.tensors import describe_tensor, write_tensor
-from qir.frontends.onnx.writer import Quants, build_model
+from qir.frontends.onnx.writer import LOWEST_IR, Quants, build_model
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
@@ -42,7 +42,7 @@ def to_detached_model(
         detached[name] = constant
 
     model = build_model(graph, quants, taps, store)
-    model.ir_version = min(model.ir_version, runnable_ir_version(graph))
+    model.ir_version = min(model.ir_version, max(runnable_ir_version(graph), LOWEST_IR))
     inputs = [i for i in model.graph.input if i.name in needed]
     del model.graph.input[:]
     model.graph.input.extend(inputs)

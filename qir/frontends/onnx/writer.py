@@ -35,7 +35,8 @@ Store = Callable[[Constant, onnx.TensorProto, str], None]
 EXTERNAL_BYTES = 2**31 - 2**26
 """Constants of more bytes than this do not fit into one protobuf (2 GB) beside the nodes."""
 _DEFAULT_IR = 8
-_LOWEST_IR = 4  # the first that lets an initializer not be an input
+LOWEST_IR = 4
+"""The first IR version that lets an initializer not be an input."""
 
 
 def to_model(graph: Graph, *, quants: Quants = "refuse", taps: Sequence[str] = ()) -> onnx.ModelProto:
@@ -64,7 +65,7 @@ def constant_bytes(graph: Graph) -> int:
 def build_model(graph: Graph, quants: Quants, taps: Sequence[str], store: Store) -> onnx.ModelProto:
     """As `to_model`, with the data of initializers put wherever `store` puts them."""
     model = onnx.ModelProto()
-    model.ir_version = max(int(graph.metadata.get(IR_VERSION, _DEFAULT_IR)), _LOWEST_IR)
+    model.ir_version = max(int(graph.metadata.get(IR_VERSION, _DEFAULT_IR)), LOWEST_IR)
     for domain in sorted(graph.opsets):
         model.opset_import.add(domain=domain, version=graph.opsets[domain])
     write_model_metadata(graph, model)
