@@ -102,8 +102,8 @@ def _notes(model: Model, found: Latency) -> Iterator[str]:
         named = ", ".join(f"'{name}'" for name in islands[:_LISTED])
         more = f" and {len(islands) - _LISTED} more" if len(islands) > _LISTED else ""
         yield (
-            f"{len(islands)} quantized layers of '{model.title}' run in float behind DequantizeLinear, for "
-            f"nobody quantizes what they give, and gain no speed here: {named}{more}"
+            f"{len(islands)} quantized layers of '{model.title}' run in float behind DequantizeLinear and "
+            f"gain no speed (integer kernels want input and result in 8 bits): {named}{more}"
         )
 
 
