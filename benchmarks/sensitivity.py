@@ -1,8 +1,9 @@
 """What does it cost to rank layers by sensitivity, measured against bare inference of the same samples?
 
-Mode `layer` against inference of its samples; mode `model` against a forward run for each layer and sample.
-Processor time of the process, sessions opened included, ONNX Runtime on one thread a run; medians over
-repetitions that take turns. Run from the repository's root:
+Mode `layer` against inference of its samples, sessions opened included on both sides; mode `model`, sessions
+opened included, against a forward run for each layer and sample in a session that is open already. Processor
+time of the process, ONNX Runtime on one thread a run; medians over repetitions that take turns. Run from the
+repository's root:
 
     python -m benchmarks.sensitivity [--cases efficientnet_lite0,…] [--repeat 5]
 """
@@ -54,7 +55,9 @@ def measure(case: str, repeat: int) -> list[str]:
     feeds = list(itertools.islice(single_samples(case), SAMPLES))
     graph = qir.quantize(str(case_path(case, MODELS[case])), feeds, proof_samples=0).graph
     data, metric = open_data(feeds, graph), metric_named("cosine-similarity")
+    opened = Session(graph, threads=1)
     jobs: dict[str, Callable[[], object]] = {
+        "forward": lambda: [opened.run(feed, opened.outputs) for feed in feeds],
         "bare": lambda: run_bare(graph, feeds),
         "layer": lambda: measure_sensitivity(graph, data, metric),
         "model": lambda: measure_isolated(graph, data, metric, samples=ISOLATED_SAMPLES),
@@ -67,7 +70,7 @@ def measure(case: str, repeat: int) -> list[str]:
             job()
             times[name].append(time.process_time() - start)
     found = {name: statistics.median(seconds) for name, seconds in times.items()}
-    forward = found["bare"] / len(feeds)
+    forward = found["forward"] / len(feeds)
     isolated = found["model"] / (forward * layers * min(ISOLATED_SAMPLES, len(feeds)))
     ratios = [f"{found['layer'] / found['bare']:.2f}x", f"{isolated:.2f}x"]
     return [case, str(layers), f"{1000 * forward:.1f} ms", *ratios]
