@@ -4,8 +4,8 @@
 
 with the migration strength m. The result is the same, but the scale of a quantized x no longer has to suit
 its widest channel alone; the larger m, the more of it the weight carries. The division stays in the graph as
-a Mul in front of the layer, which costs run time. Source: specification D.6; the maxima are those of one run
-over the calibration data. Run it before insert-quant.
+a Mul in front of the layer, which costs run time. The maxima are those of one run over the calibration data.
+Run it before insert-quant.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ def balance_factors(activation: F32, weight: F32, strength: float) -> F32:
 
     `activation` and `weight` are the largest magnitudes per input channel, both [C]. With a of the input, w
     of the weight and the migration strength m in [0.2, 0.8], factor = a^m / w^(1-m); where a or w is zero the
-    channel gets what makes its other part as large as the largest of all channels, and 1 where both are
-    (specification D.6). Factors stay within [FLT_EPSILON, 1 / FLT_EPSILON], as records must.
+    channel gets what makes its other part as large as the largest of all channels, and 1 where both are.
+    Factors stay within [FLT_EPSILON, 1 / FLT_EPSILON], as records must.
     """
     one = np.float32(1)
     moved, kept = activation > 0, weight > 0

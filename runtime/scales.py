@@ -1,4 +1,4 @@
-"""Scale and zero point of a range: AMCT's arithmetic (specification D.1), every operation in float32."""
+"""Scale and zero point of a range: AMCT's arithmetic, every operation in float32."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def without_tiny(scale: F32, least: np.float32 = FLT_EPSILON) -> F32:
 
 
 def in_float16(scale: F32) -> F32:
-    """Scales as AMCT's FORCE_FP16_QUANT has them (specification D.9): rounded to float16.
+    """Scales as AMCT's FORCE_FP16_QUANT has them: rounded to float16.
 
     Scales outside float16's normal range become the square of their root, which is rounded instead.
     """

@@ -3,7 +3,7 @@
     sum_c x[c] W[c]  =  sum_c (x[c] / f[c]) (W[c] f[c])
 
 The product is the same, but outliers in few channels of x no longer dictate its scale. AMCT's DMQ balancer
-writes the division as a Mul by the reciprocals in front of AscendQuant (specification D.6).
+writes the division as a Mul by the reciprocals in front of AscendQuant.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class LayerSettings:
     """How a layer is quantized, or (`enabled=False`) that it is not.
 
     `inputs` holds for its activations, `operands` (input index -> settings) for single ones of them.
-    `balance` is the migration strength of AMCT's DMQ balancer, 0.2 to 0.8 (specification D.6).
+    `balance` is the migration strength of AMCT's DMQ balancer, 0.2 to 0.8.
     """
 
     enabled: bool | None = None

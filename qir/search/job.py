@@ -1,4 +1,4 @@
-"""The search of `qir auto`, as AMCT's driver goes (specification A.7), without its repetitions.
+"""The search of `qir auto`, as AMCT's driver goes, without its repetitions.
 
 The original model is evaluated and must satisfy; then the completely quantized one; the layers are ranked in
 any case; and if the quantized model fails, a strategy proposes which layers to roll back, once for each rung

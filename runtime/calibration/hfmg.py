@@ -1,4 +1,4 @@
-"""AMCT's HFMG (specification D.4): of ranges that lose ever more of a histogram's tails, the best one."""
+"""AMCT's HFMG: of ranges that lose ever more of a histogram's tails, the best one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AMCT's IFMR (specification D.3, M): among ranges whose end moves, the one with the least squared error."""
+"""AMCT's IFMR: among ranges whose end moves, the one with the least squared error."""
 
 from __future__ import annotations
 

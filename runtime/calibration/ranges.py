@@ -17,7 +17,7 @@ from qir.runtime.statistics import F32, TensorStatistics
 @calibrator("min-max")
 @dataclass(frozen=True)
 class MinMax:
-    """The whole range of the data (specification D.1)."""
+    """The whole range of the data."""
 
     def close(self, statistics: TensorStatistics, spec: QuantSpec) -> QuantParams:
         """Close `spec` by minimum and maximum."""

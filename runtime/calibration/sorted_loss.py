@@ -4,7 +4,7 @@ Sorted values that round to one level stand side by side, so with the sums of x 
 
     sum (q S - x)^2  =  n q^2 S^2 - 2 q S sum x + sum x^2
 
-costs a search for the borders of each level. AMCT squares every value in float32 (specification D.3, step 3);
+costs a search for the borders of each level. AMCT squares every value in float32;
 here nothing is rounded on the way, so losses agree to float32's last digits only.
 """
 

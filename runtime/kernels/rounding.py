@@ -68,7 +68,7 @@ def quantize_rows(
 def ifmr_loss_values(x: F32, scale: F32, low: F32, high: F32, loss: F64) -> None:
     """loss[j] = sum over x of (rint(clip(x, low[j], high[j]) / scale[j]) * scale[j] - x)^2.
 
-    The squares are float32 as in AMCT (specification D.3, step 3), their sums float64.
+    The squares are float32 as in AMCT, their sums float64.
     """
     sums = np.empty(LANES, np.float64)
     n = x.size

@@ -13,7 +13,7 @@ from qir.runtime.weights.method import checked_rows, params_of_rows
 
 @dataclass(frozen=True)
 class Arq:
-    """AMCT's arq_quantize (specification D.1, D.2): no weight is clipped but for half a step."""
+    """AMCT's arq_quantize: no weight is clipped but for half a step."""
 
     def close(self, weights: npt.NDArray[Any], spec: QuantSpec) -> QuantParams:
         """Close `spec` by minimum and maximum of each channel; an all-zero channel gets scale 1.0."""

@@ -21,7 +21,7 @@ _HUGE = 2.0**100  # products of larger numbers with the number of bins may leave
 
 @dataclass(frozen=True)
 class Kl:
-    """The range that keeps most of the distribution of the weights (specification D.5).
+    """AMCT's first scale of AdaRound: the range that keeps most of the distribution of the weights.
 
     A histogram of BINS bins over [-max|w|, max|w|] is clipped by 0, 1, … bins at either end, `candidates`
     ranges in all, and merged into 2^bits - 1 groups; the least divergence wins, the first of equals. The

@@ -47,7 +47,7 @@ def checked_rows(weights: npt.NDArray[Any], spec: QuantSpec) -> F32:
 
 
 def params_of_rows(rows: F32, spec: QuantSpec) -> QuantParams:
-    """Params by the range of each row (specification D.2): scale 1.0 where all weights are zero.
+    """Params by the range of each row: scale 1.0 where all weights are zero.
 
     Weights of more than 8 bits have finer scales than the hardware for which D.2 was made.
     """

@@ -87,7 +87,7 @@ def test_channels_are_balanced_as_the_reference_does(folder: Path) -> None:
     for name, golden in expected.items():
         mine = found[name]
         factors, scales = np.float32(mine.tensor_balance_factor), np.float32(mine.scale_w)
-        # Powers in float32 differ between processors, the reference's too (specification D.6).
+        # Powers in float32 differ between processors, the reference's too.
         np.testing.assert_array_max_ulp(factors, np.float32(golden.tensor_balance_factor), 3)
         np.testing.assert_array_max_ulp(scales, np.float32(golden.scale_w), 4)
         assert mine.scale_d == pytest.approx(golden.scale_d, rel=1e-6), name

@@ -1,4 +1,4 @@
-"""Calibration methods: AMCT's golden vectors, the arithmetic of specification D.1 and D.3, and errors."""
+"""Calibration methods: AMCT's golden vectors, the arithmetic of ranges and of IFMR, and errors."""
 
 from __future__ import annotations
 

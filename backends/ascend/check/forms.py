@@ -21,7 +21,7 @@ _RECURRENT = ("BasicLSTMInplaceFillWindowCache", "BasicGRUInplaceFillWindowCache
 
 
 def layer_forms(deploy: DeployGraph) -> Iterator[Finding]:
-    """The forms that Ascend does not run on integers (specification E.2)."""
+    """The forms that Ascend does not run on integers."""
     for layer in deploy.layers:
         reason = _REASONS[layer.node.op](layer)
         if reason is not None:

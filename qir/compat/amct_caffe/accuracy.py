@@ -1,4 +1,4 @@
-"""amct_caffe.accuracy_based_auto_calibration (specification A.4, A.7)."""
+"""amct_caffe.accuracy_based_auto_calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluator of scripts for amct_caffe: its callbacks get two files (specification A.5)."""
+"""The evaluator of scripts for amct_caffe: its callbacks get two files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions of amct_caffe that configure, calibrate and save (specification A.4)."""
+"""The functions of amct_caffe that configure, calibrate and save."""
 
 from __future__ import annotations
 

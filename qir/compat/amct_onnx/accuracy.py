@@ -1,4 +1,4 @@
-"""amct_onnx.accuracy_based_auto_calibration (specification A.1, A.7)."""
+"""amct_onnx.accuracy_based_auto_calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `amct_onnx calibration` does (specification A.2): all steps of uniform quantization in one."""
+"""What `amct_onnx calibration` does: all steps of uniform quantization in one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions of amct_onnx that configure, calibrate and save (specification A.1)."""
+"""The functions of amct_onnx that configure, calibrate and save."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""amct_pytorch.accuracy_based_auto_calibration (specification A.3, A.7): the evaluator gets modules."""
+"""amct_pytorch.accuracy_based_auto_calibration: the evaluator gets modules."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def exported(
     output_names: Sequence[str] | None = None,
     dynamic_axes: DynamicAxes | None = None,
 ) -> Graph:
-    """The float graph of a module, whose quantizable layers are modules that run once (specification E.1).
+    """The float graph of a module, whose quantizable layers are modules that run once.
 
     CompatTypeError for no module, CompatRuntimeError for one that is quantized already; ModelError as
     `read_torch`.

@@ -1,4 +1,4 @@
-"""The functions of amct_pytorch that configure, calibrate and save (specification A.3)."""
+"""The functions of amct_pytorch that configure, calibrate and save."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""accuracy_based_auto_calibration: qir's search, calibrated by the user's evaluator (specification A.7).
+"""accuracy_based_auto_calibration: qir's search, calibrated by the user's evaluator.
 
 The evaluator's `calibration` runs a calibration graph once, whose ops see the activations and, for the
 ranking of the layers, what the model is fed; no later step calibrates again, nor writes activations to disk.

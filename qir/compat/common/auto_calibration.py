@@ -1,4 +1,4 @@
-"""What scripts for accuracy-based automatic calibration inherit from or choose (specification A.5, A.6, A.8).
+"""What scripts for accuracy-based automatic calibration inherit from or choose.
 
 The evaluator and the strategies are those of qir's own search, under AMCT's names.
 """

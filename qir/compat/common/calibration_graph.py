@@ -1,7 +1,7 @@
 """Calibration graphs: the float model with weights as they will be, and ops that watch the activations.
 
 What AMCT's quantize_model writes: BatchNormalization is fused, weights are replaced by what their integers
-stand for, and each activation that is to be quantized goes to an IFMR or HFMG node (specification A.1, A.3).
+stand for, and each activation that is to be quantized goes to an IFMR or HFMG node.
 `float_part` takes the ops off again.
 """
 

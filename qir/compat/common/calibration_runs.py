@@ -1,7 +1,7 @@
 """What calibration ops in the user's sessions have seen: one run per record file, all runs of the process.
 
 A run takes in activations until each of its ops has seen `batch_num` of them, and then writes scale and zero
-point of all layers into the record file at once; what comes later is ignored, as in AMCT (specification A.3).
+point of all layers into the record file at once; what comes later is ignored, as in AMCT.
 Which layers there are, the record file says; when somebody else has written it, calibration starts anew.
 """
 

@@ -1,4 +1,4 @@
-"""Calibration data of AMCT's command line: raw `.bin` files, one file a batch (specification A.2)."""
+"""Calibration data of AMCT's command line: raw `.bin` files, one file a batch."""
 
 from __future__ import annotations
 

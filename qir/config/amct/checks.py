@@ -1,4 +1,4 @@
-"""Checks of AMCT's configuration against a model, with AMCT's messages (specification B.1)."""
+"""Checks of AMCT's configuration against a model, with AMCT's messages."""
 
 from __future__ import annotations
 

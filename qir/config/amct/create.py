@@ -1,4 +1,4 @@
-"""Makes a new configuration for a model, as AMCT's create_quant_config does (specification A.1, B.2)."""
+"""Makes a new configuration for a model, as AMCT's create_quant_config does."""
 
 from __future__ import annotations
 

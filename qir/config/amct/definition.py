@@ -1,4 +1,4 @@
-"""Reads AMCT's simplified configuration, a `.cfg` in protobuf's text format (specification B.2).
+"""Reads AMCT's simplified configuration, a `.cfg` in protobuf's text format.
 
 What it says of activations and weights is kept in the words of `config.json`, whose reader checks it.
 """

@@ -1,4 +1,4 @@
-"""AMCT's `config.json` as typed data, and as text byte for byte as AMCT writes it (specification B.1)."""
+"""AMCT's `config.json` as typed data, and as text byte for byte as AMCT writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the parameters of one layer of a `config.json`: every key, with its range (specification B.1)."""
+"""Reads the parameters of one layer of a `config.json`: every key, with its range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The message classes of AMCT's simplified configuration, built from a table (specification B.2)."""
+"""The message classes of AMCT's simplified configuration, built from a table."""
 
 from __future__ import annotations
 
