@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from qir.passes.manager import PassManager
 from qir.passes.pipeline import parse_pipeline, print_pipeline
 from qir.passes.rules import TargetRules
 from qir.passes.searching.scores import method_scores
-from qir.reference import record_reference
+from qir.reference import recorded_reference
 from qir.report import Report, report_layers
 from qir.report.document import About
 from qir.report.similarity import LayerSimilarity
@@ -116,8 +115,7 @@ def quantize(
     return_freed_memory()  # the bytes of the file
     graph = original.clone()
     ours = original is not model and not compare_layers
-    with ThreadPoolExecutor(1) as beside:
-        reference = record_reference(original, ours, context.data, proof_samples, beside)
+    with recorded_reference(original, ours, context.data, proof_samples) as reference:
         made = _run(graph, config, chosen, passes, context)
         floats = _exact(original, passes, context) if compare_layers else None
         files = Files(

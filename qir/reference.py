@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Executor, Future, wait
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from qir.backends.inspection import LARGE
@@ -35,20 +36,31 @@ class Reference:
     failure: QirError | None = None
 
 
-def record_reference(
-    original: Graph, ours: bool, data: CalibrationData | None, proof_samples: int, beside: Executor
-) -> Reference:
-    """Read the first samples, at least `proof_samples` of them, in the thread of the caller, and run them.
+@contextlib.contextmanager
+def recorded_reference(
+    original: Graph, ours: bool, data: CalibrationData | None, proof_samples: int
+) -> Iterator[Reference]:
+    """The reference on the first samples, at least `proof_samples` of them; they stop when the body fails.
 
-    The model runs in `beside`, to the end at once if it is large. A graph that is `ours` is released as soon
-    as its session is open: passes must have their copy by now.
+    Samples are read in the thread of the caller. The model runs beside it, or to the end at once if it is
+    large. A graph that is `ours` is released as soon as its session is open: passes must have their copy by
+    now.
     """
-    size = sum(v.constant.data.nbytes for v in original.constants if v.constant is not None)
+    model = _Model(original, ours)
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            yield _begun(model, data, max(proof_samples, COMPARED_UNITS), beside)
+        except BaseException:
+            model.stop()
+            raise
+
+
+def _begun(model: _Model, data: CalibrationData | None, limit: int, beside: Executor) -> Reference:
+    size = model.size
     if data is None:
         return Reference((), None, size)
-    model = _Model(original, ours)
     try:
-        units = first_units(data, max(proof_samples, COMPARED_UNITS), model.run)
+        units = first_units(data, limit, model.run)
         model.open()  # not beside the passes, which make further copies of the weights
     except QirError as error:
         return Reference((), None, size, error)
@@ -62,6 +74,7 @@ class _Model:
     """The float model, opened in ONNX Runtime when it is first needed."""
 
     def __init__(self, graph: Graph, ours: bool) -> None:
+        self.size = sum(v.constant.data.nbytes for v in graph.constants if v.constant is not None)
         self._graph, self._ours = graph, ours
         self._session: Session | None = None
 
@@ -77,6 +90,12 @@ class _Model:
         shrink_shared_arena()
         return_freed_memory()
         return recording
+
+    def stop(self) -> None:
+        """Make the runs under way fail soon."""
+        session = self._session
+        if session is not None:
+            session.stop()
 
     def open(self) -> Session:
         """The session."""
