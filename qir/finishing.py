@@ -49,7 +49,10 @@ class Finished:
 
 
 def finish(reference: Reference, graph: Graph, context: Context, files: Files) -> Finished:
-    """Write and prove the files, compare the graph with the float one, and report."""
+    """Write and prove the files, compare the graph with the float one, and report.
+
+    Raises what the reference failed with, before anything is written.
+    """
     if reference.failure is not None:
         raise reference.failure
     form, progress, recording = files.about.form, context.progress, reference.recording
