@@ -55,6 +55,12 @@ class LayerWeights:
         found: F64 = np.abs(self._blocks(self._weights)).max(axis=3, initial=0).astype(np.float64)
         return found  # made on demand: most layers have no partner
 
+    @functools.cached_property
+    def _divided_before(self) -> F64:
+        """By what earlier passes have divided the output channels; read before the first writing of our own."""
+        assert self.node.graph is not None
+        return np.asarray(output_factors(self.node.graph).get(self.node.name, 1.0), np.float64)
+
     @property
     def _ranges(self) -> F64:
         return self._unscaled if self._scaled is None else self._scaled
@@ -97,8 +103,7 @@ class LayerWeights:
         if not np.isfinite(weights).all() or (bias is not None and not np.isfinite(bias).all()):
             raise PassError(f"the weights of {self.node.op} '{self.node.name}' times the factors overflow")
 
-        assert self.node.graph is not None
-        divided = output_factors(self.node.graph).get(self.node.name, 1.0) / self._out
+        divided = self._divided_before / self._out
 
         def write() -> None:
             write_operand(self.node, 1, Constant.of(weights), f"{self.node.name}.weight")
