@@ -6,7 +6,9 @@ import functools
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +22,20 @@ from qir.runtime.session import Session
 from qir.samples import sample_named
 from qir.search.errors import ContractError, EvaluatorError
 from qir.search.evaluators import Evaluator, MaxDrop, MetricEvaluator, Threshold, open_evaluator
+from qir.search.evaluators.checked import judged, measured
 from qir.search.evaluators.source import function_digest, object_digest
 from qir.search.stored_metrics import _SAFE, Unknown, decode_metric, encode_metric
+
+
+class Tensor:
+    """As tensors of other libraries are: no array of numpy, but with a shape and lists."""
+
+    def __init__(self, values: object) -> None:
+        self._values = np.asarray(values)
+        self.shape = self._values.shape
+
+    def tolist(self) -> object:
+        return self._values.tolist()
 
 
 @pytest.mark.parametrize(
@@ -43,6 +57,9 @@ from qir.search.stored_metrics import _SAFE, Unknown, decode_metric, encode_metr
         (MaxDrop(0.1), {"a": 0.9, "b": [1, 2]}, {"a": 0.85, "b": [1, 2]}, (True, 0.05)),
         (MaxDrop(1), np.array([3.0, 4.0]), np.array([2.5, 4.0]), (True, 0.5)),
         (MaxDrop(1), np.float32(3), np.float32(1), (False, 2.0)),
+        (MaxDrop(0.1), Decimal("0.9"), Decimal("0.85"), (True, 0.05)),
+        (MaxDrop(0.1), Tensor(0.9), Tensor(0.85), (True, 0.05)),
+        (MaxDrop(0.1), (Tensor([0.9, 1.0]),), (Tensor([0.85, 0.5]),), (False, 0.5)),
         (Threshold(30.0), math.inf, 31.0, (True, -1.0)),
         (Threshold(30.0), math.inf, 29.0, (False, 1.0)),
         (Threshold(30.0, higher_is_better=False), 1.0, 29.0, (True, -1.0)),
@@ -66,6 +83,59 @@ def test_rules(rule: MaxDrop | Threshold, original: object, new: object, answer:
 def test_metrics_without_an_order(original: object, new: object, said: str) -> None:
     with pytest.raises(EvaluatorError, match=said):
         MaxDrop(1.0)(original, new)
+
+
+class Answering(Evaluator):
+    """Says what it was made with."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def evaluate(self, model_file: str) -> object:
+        return self.answer
+
+    def metric_eval(self, original_metric: object, new_metric: object) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (True, 0.5),
+        [np.bool_(True), np.float16(0.5)],
+        (np.array([True]), np.array([[0.5]])),
+        (Tensor(True), Tensor([0.5])),
+        (True, Decimal("0.5")),
+    ],
+)
+def test_answers_that_are_a_bool_and_a_number(answer: object) -> None:
+    assert judged(Answering(answer), 1.0, 1.0) == (True, 0.5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        True,
+        (1, 0.5),
+        (0.5, True),
+        (True,),
+        (True, "0.5"),
+        (True, None),
+        (True, math.nan),
+        (True, Tensor(math.nan)),
+        (np.array([True, True]), 0.5),
+    ],
+)
+def test_answers_that_are_none(answer: object) -> None:
+    with pytest.raises(EvaluatorError, match="must return"):
+        judged(Answering(answer), 1.0, 1.0)
+
+
+@pytest.mark.parametrize("metric", [math.nan, (1.0, Tensor(math.nan)), {"a": [np.array([math.nan])]}])
+def test_metrics_that_are_not_a_number(metric: object) -> None:
+    with pytest.raises(EvaluatorError, match="not a number"):
+        measured(Answering(metric), "net.onnx", "the model")
 
 
 @pytest.mark.parametrize("limit", [-0.1, math.nan, math.inf])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping
+from decimal import Decimal
 
 import numpy as np
 
 from qir.ir.errors import QirError
 from qir.search.errors import AccuracyRuleError, EvaluatorError
 from qir.search.evaluators.base import Evaluator
+from qir.search.evaluators.elements import only_element
 from qir.search.strategies.base import MetricEval
 
 ORIGINAL_FAILS = (
@@ -51,9 +53,10 @@ def judged(evaluator: Evaluator, original: object, new: object) -> MetricEval:
     except (Exception, SystemExit) as error:
         message = str(error) if isinstance(error, QirError) else f"metric_eval {_said(error)}"
         raise EvaluatorError(f"{message} (metrics {original!r:.100} and {new!r:.100})") from error
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2 or not _is_plain(*answer):
+    found = _as_metric_eval(answer)
+    if found is None:
         raise EvaluatorError(f"metric_eval must return (satisfied: bool, loss: float), not {answer!r:.100}")
-    return bool(answer[0]), float(answer[1])
+    return found
 
 
 def check_original(evaluator: Evaluator, original: object) -> MetricEval:
@@ -64,15 +67,18 @@ def check_original(evaluator: Evaluator, original: object) -> MetricEval:
     return answer
 
 
-def _is_plain(satisfied: object, loss: object) -> bool:
-    if not isinstance(satisfied, (bool, np.bool_)):
-        return False
-    if isinstance(loss, np.ndarray) and loss.size == 1:
-        loss = loss.item()
-    return isinstance(loss, (numbers.Real, np.generic)) and not math.isnan(float(loss))
+def _as_metric_eval(answer: object) -> MetricEval | None:
+    """The answer as a bool and a float, None when it is none; arrays and tensors of one element are taken."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        return None
+    satisfied, loss = map(only_element, answer)
+    if not isinstance(satisfied, (bool, np.bool_)) or not isinstance(loss, (numbers.Real, Decimal)):
+        return None
+    return None if math.isnan(loss) else (bool(satisfied), float(loss))
 
 
 def _has_nan(metric: object) -> bool:
+    metric = only_element(metric)
     if isinstance(metric, (float, np.floating)):
         return math.isnan(metric)
     if isinstance(metric, np.ndarray):

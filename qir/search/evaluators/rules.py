@@ -10,11 +10,11 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from decimal import Decimal
 
 from qir.ir.errors import ConfigError
 from qir.search.errors import EvaluatorError
+from qir.search.evaluators.elements import as_lists
 from qir.search.strategies.base import MetricEval
 
 Rule = Callable[[object, object], MetricEval]
@@ -86,9 +86,8 @@ def _pairs(original: object, new: object) -> list[tuple[float, float]]:
 
 
 def _numbers(metric: object) -> dict[tuple[object, ...], float]:
-    if isinstance(metric, np.ndarray):
-        return _numbers(metric.tolist())
-    if isinstance(metric, (numbers.Real, np.generic)):
+    metric = as_lists(metric)
+    if isinstance(metric, (numbers.Real, Decimal)):
         return {(): float(metric)}
     items: list[tuple[object, object]]
     if isinstance(metric, Mapping):
