@@ -30,7 +30,7 @@ def amct() -> None:
 @click.option("--data_types", "--data_type", metavar="float32;…", help="Element type of each input's files.")
 @click.option("--evaluator", metavar="FILE.py", help="Script with an evaluator, in the place of --data_dir.")
 @click.option("--calibration_config", metavar="FILE.cfg", help="AMCT's simplified configuration.")
-@click.option("--batch_num", type=int, default=1, show_default=True, help="How many batches calibrate.")
+@click.option("--batch_num", type=int, help="How many batches calibrate: 1, or as the configuration says.")
 @debug_option
 def calibration(
     model: str,
@@ -40,7 +40,7 @@ def calibration(
     data_types: str | None,
     evaluator: str | None,
     calibration_config: str | None,
-    batch_num: int,
+    batch_num: int | None,
     debug: bool,
 ) -> None:
     """Quantize a float model with raw calibration data, or with those of an evaluator.

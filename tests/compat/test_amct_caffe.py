@@ -130,7 +130,12 @@ def test_modes_are_accepted(caplog: pytest.LogCaptureFixture) -> None:
     amct.set_cpu_mode()
     with caplog.at_level(logging.INFO):
         amct.set_gpu_mode()
-    assert "CPU" in caplog.text
+        assert "weights are calibrated by the CPU" in caplog.text
+        amct.set_mode_gpu()
+        assert "nets run on the CPU" in caplog.text
+    amct.set_mode_cpu()
+    amct.set_device(0)
+    assert amct.Net(*pair(CNN), amct.TEST).outputs == ("prob",)
 
 
 def new_graph(config: str = "config.json") -> CaffeGraph:
@@ -175,18 +180,18 @@ class Empty(AutoCalibrationEvaluatorBase):
 
 
 class Uncalibrating(AutoCalibrationEvaluatorBase):
-    def evaluate(self, model_file: str, weights_file: str | None) -> object:
+    def evaluate(self, model_file: str, weights_file: str) -> object:
         return bool(amct.Net(model_file, weights_file).outputs)
 
     def metric_eval(self, original_metric: object, new_metric: object) -> tuple[bool, float]:
         return True, 0.0
 
-    def calibration(self, model_file: str, weights_file: str | None) -> None:
-        assert weights_file is None
+    def calibration(self, model_file: str, weights_file: str) -> None:
+        assert weights_file == model_file
 
 
 class Raising(Uncalibrating):
-    def calibration(self, model_file: str, weights_file: str | None) -> None:
+    def calibration(self, model_file: str, weights_file: str) -> None:
         raise KeyError("data")
 
 
@@ -195,6 +200,7 @@ class Raising(Uncalibrating):
     [
         (lambda: configure(CNN, ["cnv1"]), ValueError, "Layer cnv1 does not exist in the graph."),
         (lambda: configure(CNN, ["prob"]), ValueError, "Layer prob does not support quantization."),
+        (lambda: amct.Net(*pair(CNN), 0), ValueError, "phase must be TEST"),
         (lambda: configure(CNN, "conv1"), TypeError, "argument 'skip_layers' must be a list"),
         (lambda: configure(CNN, None, 0), ValueError, "The batch_num must be greater than zero."),
         (
@@ -254,15 +260,15 @@ def test_what_does_not_fit_is_amcts_error(
 
 def test_evaluators_get_what_amct_gives_where_it_can() -> None:
     configure(CNN)
-    seen: list[tuple[str, str | None]] = []
+    seen: list[tuple[str, str]] = []
 
     class Judge(Uncalibrating):
-        def calibration(self, model_file: str, weights_file: str | None) -> None:
-            seen.append((Path(model_file).name, weights_file))
+        def calibration(self, model_file: str, weights_file: str) -> None:
+            seen.append((Path(model_file).name, Path(weights_file).name))
             amct.Net(model_file, weights_file).forward(data=BATCH)
 
-        def evaluate(self, model_file: str, weights_file: str | None) -> object:
-            seen.append((Path(model_file).suffix, weights_file and Path(weights_file).name))
+        def evaluate(self, model_file: str, weights_file: str) -> object:
+            seen.append((Path(model_file).suffix, Path(weights_file).name))
             return super().evaluate(model_file, weights_file)
 
     amct.accuracy_based_auto_calibration(
@@ -270,5 +276,6 @@ def test_evaluators_get_what_amct_gives_where_it_can() -> None:
         BinarySearchStrategy(), CosineSimilaritySensitivity(),
     )  # fmt: skip
     assert seen == [
-        (".prototxt", "digits_cnn.caffemodel"), ("modified_model.onnx", None), (".onnx", None)
+        (".prototxt", "digits_cnn.caffemodel"), ("modified_model.onnx", "modified_model.onnx"),
+        (".onnx", "net_fake_quant_model.onnx"),
     ]  # fmt: skip

@@ -1,10 +1,8 @@
 """Scripts written for amct_caffe, in the manner of AMCT's samples, run after their imports are changed.
 
-The scripts stand in `scripts/`. `amct.Net` is used in the callbacks, where the samples have
-`caffe.Net(…, caffe.TEST)`, and calls of `caffe.set_mode_…` are gone. What is corrected against the samples:
-the evaluator of the manual is defined under one name and instantiated under another; `metric_eval` takes any
-gain as no loss, here it counts as a difference; the callbacks of some samples take `os.path.realpath` of the
-weights file, which is None for models that are ONNX files.
+The scripts stand in `scripts/`; `import caffe` is one of their imports. What is corrected against the
+samples: the evaluator of the manual is defined under one name and instantiated under another; `metric_eval`
+takes any gain as no loss, here it counts as a difference.
 """
 
 from __future__ import annotations
@@ -35,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run_script(name: str, *arguments: object) -> None:
     text = (SCRIPTS / name).read_text()
     changed = _IMPORT.sub(r"\1 qir.compat.amct_caffe", text)
+    changed = changed.replace("import caffe\n", "import qir.compat.amct_caffe as caffe\n")
     assert changed != text
     Path(name).write_text(changed)
     net = (NETS / "digits_cnn.prototxt", NETS / "digits_cnn.caffemodel")

@@ -10,6 +10,10 @@ from click.testing import CliRunner, Result
 
 import qir
 from qir.cli.main import main
+from qir.compat.amct_onnx.common.cmd_line_utils.arguments_handler import (
+    process_data_shape,
+    process_multi_data_path,
+)
 from qir.compat.amct_onnx.common.cmd_line_utils.data_handler import load_data
 from qir.compat.common.raw_batches import parse_input_shape
 from qir.samples import sample_named
@@ -20,6 +24,10 @@ import numpy as np
 import onnxruntime as ort
 import qir.compat.amct_onnx as amct
 from qir.compat.amct_onnx.common.auto_calibration import AutoCalibrationEvaluatorBase
+from qir.compat.amct_onnx.common.cmd_line_utils.arguments_handler import (
+    process_data_shape,
+    process_multi_data_path,
+)
 from qir.compat.amct_onnx.common.cmd_line_utils.data_handler import load_data
 
 
@@ -62,10 +70,13 @@ def test_raw_data_and_an_evaluator_give_the_same_files() -> None:
     done = calibrate("--input_shape", "input:-1,1,16,16", *RAW[:2], "--data_type", *RAW[3:])
     assert done.exit_code == 0, done.output
     assert Path("out/net_deploy_model.onnx").read_bytes() == first
-    Path("evaluator.py").write_text(EVALUATOR)
-    done = calibrate("--evaluator", "evaluator.py", "--batch_num", "2")
-    assert done.exit_code == 0, done.output
-    assert Path("out/net_deploy_model.onnx").read_bytes() == first
+    # AMCT's sample for ONNX inherits from nothing, that for Caffe does.
+    for base in ("AutoCalibrationEvaluatorBase", "object"):
+        Path("evaluator.py").write_text(EVALUATOR.replace("(AutoCalibrationEvaluatorBase)", f"({base})"))
+        Path("out/net_deploy_model.onnx").unlink()
+        done = calibrate("--evaluator", "evaluator.py", "--batch_num", "2")
+        assert done.exit_code == 0, done.output
+        assert Path("out/net_deploy_model.onnx").read_bytes() == first
 
 
 def test_simplified_configuration() -> None:
@@ -91,17 +102,29 @@ def test_simplified_configuration() -> None:
         (("--input_shape", "input:16,1,16,16", "--data_dir", "none", *RAW[2:]), "'none' is no folder"),
         (("--input_shape", "input:16,1,16,16", "--data_dir", "data;data", *RAW[2:]), "one entry for each"),
         (("--input_shape", "input:16,16,1,16", *RAW), "input 'input' has 16 along axis 1, the model takes 1"),
-        (RAW, "give data_dir with input_shape and data_types, or an evaluator"),
+        (RAW, "'--input_shape' is required when '--evaluator' option is not given."),
+        (
+            ("--evaluator", "empty.py", *RAW[:2]),
+            "'--data_dir' is not required when '--evaluator' option is given.",
+        ),
+        (("--evaluator", "empty.py", "--input_shape", "input:2"), "'--input_shape' is not required when"),
+        (("--evaluator", "class.py"), "must be an object with a method calibration(model_file)"),
         (("--evaluator", "no.py"), "is no Python file"),
-        (("--evaluator", "empty.py"), "must have one variable, as customize_evaluator"),
+        (("--evaluator", "empty.py"), "must have a variable customize_evaluator"),
         (("--evaluator", "broken.py"), "raised ZeroDivisionError"),
         (("--input_shape", "input:16,1,16,16", *RAW[:4], "--batch_num", "0"), "batch_num must be at least 1"),
-        (("--input_shape", "input:16,1,16,16", *RAW, "--calibration_config", "no.cfg"), "cannot be read"),
+        (("--input_shape", "input:16,1,16,16", *RAW[:4], "--calibration_config", "no.cfg"), "cannot be read"),
+        (
+            ("--input_shape", "input:16,1,16,16", *RAW, "--calibration_config", "net.cfg"),
+            "batch num and calibration config are exclusive, only one can be configured.",
+        ),
     ],
 )
 def test_bad_options(options: tuple[str, ...], message: str) -> None:
     Path("empty.py").write_text("x = 1\n")
     Path("broken.py").write_text("1 / 0\n")
+    Path("class.py").write_text(EVALUATOR.replace("= CustomizeEvaluator()", "= CustomizeEvaluator"))
+    Path("net.cfg").write_text("batch_num: 1")
     done = calibrate(*options)
     assert done.exit_code == 1, done.output
     assert message in done.output
@@ -125,6 +148,11 @@ def test_files_are_taken_in_the_order_of_their_names() -> None:
     found = list(load_data({"x": (2,), "y": (-1, 1)}, [".", "."], ["float32", "float32"], 3))
     assert [feeds["x"].tolist() for feeds in found] == [[97, 49], [97, 57], [98, 46]]
     assert found[0]["y"].shape == (2, 1)
+
+
+def test_what_options_stand_for() -> None:
+    assert process_data_shape("input:0:1,3,-1;b:2") == {"input:0": [1, 3, -1], "b": [2]}
+    assert process_multi_data_path("data/a/;/b") == [str(Path("data/a").resolve()), "/b"]
 
 
 def test_input_shapes() -> None:

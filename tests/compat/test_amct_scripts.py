@@ -8,6 +8,7 @@ modified_onnx_file and modified_onnx_model (all are accepted, so that is left).
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import runpy
@@ -23,6 +24,13 @@ from qir.samples import sample_named
 
 SCRIPTS = Path(__file__).parent / "scripts"
 DIGITS = sample_named("digits")
+MODULES = {
+    "auto_calibration_evaluator_base": ["AutoCalibrationEvaluatorBase"],
+    "auto_calibration_strategy_base": ["AutoCalibrationStrategyBase"],
+    "binary_search_strategy": ["BinarySearchStrategy"],
+    "sensitivity_base": ["SensitivityBase", "MseSensitivity"],
+    "cosine_similarity_sensitivity": ["CosineSimilaritySensitivity"],
+}
 _IMPORT = re.compile(r"^(import|from) amct_onnx\b", re.MULTILINE)
 
 
@@ -150,3 +158,29 @@ def test_convert_qat(capsys: pytest.CaptureFixture[str]) -> None:
     assert {n: np.float32(r.scale_d) for n, r in found.items()} == {
         n: np.float32(r.scale_d) for n, r in expected.items()
     }
+
+
+def test_a_strategy_of_the_users_own(capsys: pytest.CaptureFixture[str]) -> None:
+    def floats(loss: float) -> list[int]:
+        run_script("incremental_strategy.py", DIGITS.model, DIGITS.calibration, loss, capsys=capsys)
+        flags = [step["roll_back_config"] for step in history()]
+        return [list(step.values()).count(False) for step in flags]  # type: ignore[attr-defined]
+
+    assert floats(1.0) == [0]
+    whole = history()[0]["metric_eval"][1]  # type: ignore[index]
+    some = floats(whole * 0.3)
+    assert some == [0, 2, 4, 6][: len(some)]
+    assert len(some) > 1
+    assert Path("out/net_deploy_model.onnx").exists()
+    assert floats(0.0) == [0, 2, 4, 6, 8]
+    assert not Path("out/net_deploy_model.onnx").exists()
+
+
+def test_modules_have_amcts_names() -> None:
+    where = "qir.compat.amct_onnx.common.auto_calibration"
+    package = importlib.import_module(where)
+    for module, names in MODULES.items():
+        found = importlib.import_module(f"{where}.{module}")
+        for name in names:
+            assert getattr(found, name) is getattr(package, name)
+    assert issubclass(package.BinarySearchStrategy, package.AutoCalibrationStrategyBase)

@@ -29,8 +29,8 @@ def accuracy_based_auto_calibration(
 ) -> None:
     """Find the layers that must stay in float, and write the quantized model that satisfies the evaluator.
 
-    The evaluator's callbacks get the prototxt and the caffemodel for the net as it is, an ONNX file and None
-    for the calibration model (once) and fake-quant models. The rest is as in amct_onnx, errors too.
+    The evaluator's callbacks get the prototxt and the caffemodel for the net as it is, twice the ONNX
+    file for the calibration model (once) and fake-quant models. The rest is as in amct_onnx, errors too.
     """
     sources, files = (model_file, weights_file), (config_file, record_file, save_dir)
     names = ("model_file", "weights_file", *FILES)

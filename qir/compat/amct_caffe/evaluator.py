@@ -9,15 +9,15 @@ from qir.search.strategies.base import MetricEval
 class AutoCalibrationEvaluatorBase:
     """The user's judgement of a net. A subclass overrides all three methods; a metric may be any object.
 
-    `weights_file` is the caffemodel of the original net; other models are ONNX files with their weights, so
-    that it is None. `amct_caffe.Net(model_file, weights_file)` runs both.
+    `weights_file` is the caffemodel of the original net; other models are ONNX files that hold their weights,
+    and are both files. `amct_caffe.Net(model_file, weights_file)` runs either.
     """
 
-    def calibration(self, model_file: str, weights_file: str | None) -> object:
+    def calibration(self, model_file: str, weights_file: str) -> object:
         """Run the calibration model on at least batch_num batches; the result is not used."""
         raise NotImplementedError
 
-    def evaluate(self, model_file: str, weights_file: str | None) -> object:
+    def evaluate(self, model_file: str, weights_file: str) -> object:
         """The metric of the original net, or of a fake-quant model."""
         raise NotImplementedError
 
@@ -35,10 +35,10 @@ class PairEvaluator(AdaptedEvaluator):
 
     def calibration(self, model_file: str) -> object:
         """Let the user run a calibration model."""
-        return self._user.calibration(model_file, None)
+        return self._user.calibration(model_file, model_file)
 
     def evaluate(self, model_file: str) -> object:
         """The user's metric of the net, or of a fake-quant model."""
         if model_file == self._onnx_file:
             return self._user.evaluate(*self._net)
-        return self._user.evaluate(model_file, None)
+        return self._user.evaluate(model_file, model_file)

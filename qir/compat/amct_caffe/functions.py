@@ -63,6 +63,20 @@ def set_gpu_mode() -> None:
     _log.info("weights are calibrated by the CPU")
 
 
+def set_mode_cpu() -> None:
+    """As pycaffe's: nets run on the CPU, as they always do here."""
+
+
+def set_mode_gpu() -> None:
+    """As set_mode_cpu: nets run on the CPU."""
+    _log.info("nets run on the CPU")
+
+
+def set_device(device: int) -> None:
+    """As pycaffe's, without effect: nets run on the CPU."""
+    check_type("device", device, int)
+
+
 def create_quant_config(
     config_file: str,
     model_file: str,

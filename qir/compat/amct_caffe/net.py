@@ -17,6 +17,8 @@ from qir.runtime.calibration_ops import DOMAIN, CalibrationSession
 from qir.runtime.session import Session
 from qir.runtime.units import Array
 
+TEST = 1
+"""pycaffe's number of the phase in which nets run here."""
 _IR_VERSION = b"\x08"
 """The first byte of a serialized ONNX model, the tag of its ir_version; no text begins with it."""
 
@@ -26,12 +28,17 @@ class Net:
 
     `model_file` is a prototxt with its caffemodel, or the ONNX file of a calibration or fake-quant model,
     which needs no `weights_file` (one is ignored). Where a script asks for `X.prototxt` and there is only
-    `X.onnx`, it gets that. RuntimeError, a QirError, for files that cannot be read or run.
+    `X.onnx`, it gets that. `phase` is pycaffe's, `TEST`. RuntimeError, a QirError, for files that cannot
+    be read or run.
     """
 
-    def __init__(self, model_file: str, weights_file: str | None = None) -> None:
+    def __init__(self, model_file: str, weights_file: str | None = None, phase: int = TEST) -> None:
         check_type("model_file", model_file, str)
         check_type("weights_file", weights_file, str, optional=True)
+        if phase != TEST:
+            raise CompatValueError(
+                f"phase must be TEST ({TEST}), not {phase!r}: nets run as they are deployed"
+            )
         with amct_errors():
             path = _place(model_file)
             onnx = _is_onnx(path)

@@ -29,7 +29,7 @@ class CalibrationOptions:
     data_types: str | None = None
     evaluator: str | None = None
     calibration_config: str | None = None
-    batch_num: int = 1
+    batch_num: int | None = None
 
 
 def calibrate(options: CalibrationOptions) -> None:
@@ -38,14 +38,13 @@ def calibrate(options: CalibrationOptions) -> None:
     A QirError of a built-in kind says what does not fit; nothing is written then.
     """
     with amct_errors():
-        if options.batch_num < 1:
-            raise CompatValueError(f"batch_num must be at least 1, not {options.batch_num}")
-        run = _runner(options)
+        count = _batch_num(options)
+        run = _runner(options, count)
         make_folder(Path(options.save_path))
         with tempfile.TemporaryDirectory(prefix=".amct-", dir=Path(options.save_path).parent) as folder:
             config, modified, record = (str(Path(folder, n)) for n in ("config.json", "m.onnx", "record.txt"))
             create_quant_config(
-                config, options.model, batch_num=options.batch_num,
+                config, options.model, batch_num=count,
                 config_defination=options.calibration_config,
             )  # fmt: skip
             quantize_model(config, options.model, modified, record)
@@ -53,19 +52,37 @@ def calibrate(options: CalibrationOptions) -> None:
             save_model(modified, record, options.save_path)
 
 
-def _runner(options: CalibrationOptions) -> Callable[[str], object]:
+def _batch_num(options: CalibrationOptions) -> int:
+    """How many batches calibrate; what a simplified configuration says counts."""
+    if options.calibration_config is not None:
+        if options.batch_num is not None:
+            raise CompatValueError(
+                "batch num and calibration config are exclusive, only one can be configured. (The "
+                "configuration has a field batch_num)"
+            )
+        return read_definition(Path(options.calibration_config)).batch_num
+    count = 1 if options.batch_num is None else options.batch_num
+    if count < 1:
+        raise CompatValueError(f"batch_num must be at least 1, not {count}")
+    return count
+
+
+def _runner(options: CalibrationOptions, count: int) -> Callable[[str], object]:
     """What runs the calibration model; its arguments are checked first."""
-    raw = (options.data_dir, options.input_shape, options.data_types)
+    raw = {
+        "input_shape": options.input_shape,
+        "data_dir": options.data_dir,
+        "data_types": options.data_types,
+    }
     if options.evaluator is not None:
-        if options.data_dir is not None:
-            raise CompatValueError("give data_dir or an evaluator, not both")
+        for name, given in raw.items():
+            if given is not None:
+                raise CompatValueError(f"'--{name}' is not required when '--evaluator' option is given.")
         evaluator = evaluator_of(options.evaluator)
         return lambda model_file: run_calibration(evaluator, model_file)
-    if None in raw:
-        raise CompatValueError("give data_dir with input_shape and data_types, or an evaluator")
-    data_dir, shape, types = (str(item) for item in raw)
-    count = options.batch_num
-    if options.calibration_config is not None:  # what it says of batches counts
-        count = read_definition(Path(options.calibration_config)).batch_num
+    for name, given in raw.items():
+        if given is None:
+            raise CompatValueError(f"'--{name}' is required when '--evaluator' option is not given.")
+    shape, data_dir, types = map(str, raw.values())
     batches = load_data(parse_input_shape(shape), data_dir.split(";"), types.split(";"), count)
     return lambda model_file: run_batches(model_file, amct_so(), batches)

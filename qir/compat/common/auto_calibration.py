@@ -17,8 +17,8 @@ from qir.runtime.kernels import flat_floats
 from qir.runtime.metrics import CosineSimilarity, Metric
 from qir.runtime.units import Array
 from qir.search.evaluators import Evaluator as AutoCalibrationEvaluatorBase
-from qir.search.strategies import BinarySearchStrategy
-from qir.search.strategies import Strategy as AutoCalibrationStrategyBase
+from qir.search.strategies import BinarySearchStrategy as _BinarySearch
+from qir.search.strategies import Strategy
 
 F32 = npt.NDArray[np.float32]
 
@@ -31,6 +31,24 @@ __all__ = [
     "SensitivityBase",
     "sensitivity_of",
 ]
+
+
+class AutoCalibrationStrategyBase(Strategy):
+    """Proposes which layers to roll back; subclasses override `initialize` and `update_quant_config`."""
+
+    def __init__(self) -> None:
+        """What subclasses find there in AMCT: a proposal to fill and return, and the last good one."""
+        self.result: dict[str, object] = {}
+        self.last_acc_result: dict[str, object] = {}
+        self.set_flag = True
+
+
+class BinarySearchStrategy(_BinarySearch, AutoCalibrationStrategyBase):
+    """The fewest of the most sensitive layers whose rolling back satisfies."""
+
+    def __init__(self) -> None:
+        AutoCalibrationStrategyBase.__init__(self)
+        _BinarySearch.__init__(self)
 
 
 class SensitivityBase(Metric):

@@ -5,17 +5,41 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from qir.compat.common.auto_calibration import AutoCalibrationEvaluatorBase
 from qir.compat.common.errors import CompatRuntimeError
+from qir.compat.common.evaluators import Calibrating
 from qir.ir.errors import QirError
 
+_VARIABLE = "customize_evaluator"
 
-def evaluator_of(script: str) -> AutoCalibrationEvaluatorBase:
-    """The evaluator that a script holds in a variable; AMCT's samples call it `customize_evaluator`.
 
-    CompatRuntimeError when the script fails, or has no such object or several.
+def evaluator_of(script: str) -> Calibrating:
+    """The evaluator that a script holds in the variable `customize_evaluator`, of whatever class.
+
+    Without that variable, the only object of the evaluators' base class. CompatRuntimeError when the script
+    fails, or has no such object or several.
     """
+    module = _run(script)
+    named = getattr(module, _VARIABLE, None)
+    if isinstance(named, Calibrating) and not isinstance(named, type):
+        return named
+    if named is not None:
+        raise CompatRuntimeError(
+            f"{_VARIABLE} of the evaluator '{script}' must be an object with a method "
+            f"calibration(model_file), not {named!r:.100}"
+        )
+    found = [item for item in vars(module).values() if isinstance(item, AutoCalibrationEvaluatorBase)]
+    if len({id(item) for item in found}) != 1:
+        raise CompatRuntimeError(
+            f"the evaluator '{script}' must have a variable {_VARIABLE}, with an object of a class that is "
+            f"inherited from AutoCalibrationEvaluatorBase; of other variables {len(found)} hold one"
+        )
+    return found[0]
+
+
+def _run(script: str) -> ModuleType:
     path = Path(script)
     spec = importlib.util.spec_from_file_location(f"amct_evaluator_{path.stem}", path.resolve())
     if not path.is_file() or spec is None or spec.loader is None:
@@ -32,10 +56,4 @@ def evaluator_of(script: str) -> AutoCalibrationEvaluatorBase:
         ) from error
     finally:
         sys.path.remove(str(path.resolve().parent))
-    found = [item for item in vars(module).values() if isinstance(item, AutoCalibrationEvaluatorBase)]
-    if len({id(item) for item in found}) != 1:
-        raise CompatRuntimeError(
-            f"the evaluator '{script}' must have one variable, as customize_evaluator, with an object of a "
-            f"class that is inherited from AutoCalibrationEvaluatorBase; it has {len(found)}"
-        )
-    return found[0]
+    return module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from qir.compat.common.errors import CompatRuntimeError
 from qir.ir.errors import QirError
@@ -18,6 +18,14 @@ class Judge(Protocol):
 
     def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
         """(True when the new metric satisfies, what it loses against the original one)."""
+
+
+@runtime_checkable
+class Calibrating(Protocol):
+    """What can run a calibration graph."""
+
+    def calibration(self, model_file: str) -> object:
+        """Run the graph in `model_file` batch_num times, or more often."""
 
 
 class AdaptedEvaluator(Evaluator):
@@ -44,7 +52,7 @@ def check_evaluator(given: object, base: type) -> None:
             raise CompatRuntimeError(f"evaluator {name} has no {method} method")
 
 
-def run_calibration(evaluator: Evaluator, model_file: str) -> None:
+def run_calibration(evaluator: Calibrating, model_file: str) -> None:
     """Let an evaluator run a calibration graph; EvaluatorError when it raises, or has no such method."""
     user = evaluator.user if isinstance(evaluator, AdaptedEvaluator) else evaluator
     name = type(user).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def parse_input_shape(text: str) -> dict[str, tuple[int, ...]]:
     if not found:
         raise CompatValueError(f"input_shape '{text}' names no input; give 'name:1,3,224,224;name2:…'")
     return found
+
+
+def process_data_shape(values: str) -> dict[str, list[int]]:
+    """As `parse_input_shape`, by AMCT's name and with lists."""
+    return {name: list(shape) for name, shape in parse_input_shape(values).items()}
+
+
+def process_multi_data_path(values: str) -> list[str]:
+    """`"data/a/;data/b/"` as absolute paths, by AMCT's name."""
+    return [os.path.realpath(path) for path in values.split(";")]
 
 
 def load_data(

@@ -3,6 +3,7 @@ import os
 import sys
 
 import amct_caffe as amct
+import caffe
 import numpy as np
 from amct_caffe.common.auto_calibration import AutoCalibrationEvaluatorBase
 
@@ -14,7 +15,9 @@ BATCH_SIZE = 16
 
 
 def run_caffe_model(model_file, weights_file, images):
-    net = amct.Net(model_file, weights_file)
+    model_file = os.path.realpath(model_file)
+    weights_file = os.path.realpath(weights_file)
+    net = caffe.Net(model_file, weights_file, caffe.TEST)
     found = []
     for start in range(0, len(images), BATCH_SIZE):
         forward_kwargs = {"data": images[start : start + BATCH_SIZE]}
@@ -48,6 +51,9 @@ class AutoCalibrationEvaluator(AutoCalibrationEvaluatorBase):
 
 
 def main():
+    caffe.set_mode_gpu()
+    caffe.set_device(0)
+    amct.set_gpu_mode()
     # step 1: create the quant config file
     config_json_file = "./config.json"
     skip_layers = []

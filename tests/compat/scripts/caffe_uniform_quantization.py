@@ -3,6 +3,7 @@ import os
 import sys
 
 import amct_caffe as amct
+import caffe
 import numpy as np
 
 MODEL_FILE, WEIGHTS_FILE, CALIBRATION_DATA, TEST_DATA = sys.argv[1:5]
@@ -15,7 +16,7 @@ BATCH_SIZE = 16
 def do_benchmark_test(model_file, weights_file, data_file, iterations):
     model_file = os.path.realpath(model_file)
     weights_file = os.path.realpath(weights_file)
-    net = amct.Net(model_file, weights_file)
+    net = caffe.Net(model_file, weights_file, caffe.TEST)
     data = np.load(data_file)
     top1_total = 0
     for index in range(iterations):
@@ -28,6 +29,7 @@ def do_benchmark_test(model_file, weights_file, data_file, iterations):
 
 
 def main():
+    caffe.set_mode_cpu()
     amct.set_cpu_mode()
     before = do_benchmark_test(MODEL_FILE, WEIGHTS_FILE, TEST_DATA, 30)
 

@@ -1,4 +1,4 @@
-"""As AMCT's module of this name: what evaluators, strategies and sensitivities inherit from."""
+"""As AMCT's package of this name: what evaluators, strategies and sensitivities inherit from."""
 
 from qir.compat.common.auto_calibration import (
     AutoCalibrationEvaluatorBase,

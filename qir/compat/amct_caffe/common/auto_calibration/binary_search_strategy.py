@@ -1,0 +1,5 @@
+"""As AMCT's module of this name."""
+
+from qir.compat.amct_caffe.common.auto_calibration import BinarySearchStrategy
+
+__all__ = ["BinarySearchStrategy"]

@@ -1,0 +1,1 @@
+"""As AMCT's package of this name."""

@@ -1,0 +1,5 @@
+"""As AMCT's module of this name."""
+
+from qir.compat.amct_onnx.common.auto_calibration import CosineSimilaritySensitivity
+
+__all__ = ["CosineSimilaritySensitivity"]

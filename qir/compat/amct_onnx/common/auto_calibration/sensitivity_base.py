@@ -1,0 +1,5 @@
+"""As AMCT's module of this name."""
+
+from qir.compat.amct_onnx.common.auto_calibration import MseSensitivity, SensitivityBase
+
+__all__ = ["MseSensitivity", "SensitivityBase"]
