@@ -33,8 +33,8 @@ def peak(count):
     assert qir.calibrate(NET, samples(count)).origin.units == count
     return peak_memory()
 
-few = peak(8)
-print(peak(160) - few)
+few = peak(40)  # more than the 16 threads at most of a large machine have under way
+print(peak(200) - few)
 """
 
 
@@ -47,4 +47,4 @@ def test_the_peak_rises_with_what_is_held() -> None:
 
 def test_calibration_takes_no_more_memory_for_more_samples() -> None:
     done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 60 * MB  # of the 456 MB that the further samples and their tensors are
+    assert int(done.stdout) < 60 * MB  # of the 480 MB that the further samples and their tensors are
