@@ -6,9 +6,10 @@ from rich.table import Table
 
 from qir.benchmarking import Benchmark, benchmark
 from qir.cli.inputs import data_source
-from qir.cli.layer_table import plain_console, print_line
+from qir.cli.layer_table import print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
+from qir.console import plain_console
 
 
 def run_job(reference: ModelPath, candidate: ModelPath, data: str | None, samples: int) -> None:

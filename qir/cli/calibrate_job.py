@@ -9,10 +9,11 @@ from rich.table import Table
 
 from qir.calibration import calibrate
 from qir.cli.inputs import data_source
-from qir.cli.layer_table import plain_console, print_line
+from qir.cli.layer_table import print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.outputs import check_output
 from qir.cli.progress import RichProgress
+from qir.console import plain_console
 from qir.ir.errors import ConfigError
 from qir.runtime.statistics_file import Statistics
 

@@ -8,10 +8,11 @@ import click
 from rich.table import Table
 
 from qir.cli.inputs import data_source
-from qir.cli.layer_table import plain_console, print_line
+from qir.cli.layer_table import print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.comparison import Comparison, LayerComparison, Tolerance, compare
+from qir.console import plain_console
 from qir.runtime.compare import OutputComparison
 
 _NUMBERS = ("max difference", "cosine", "SQNR")

@@ -9,7 +9,6 @@ import click
 
 from qir.backends.targets import target_named
 from qir.cli.config_table import print_rows
-from qir.cli.layer_table import plain_console
 from qir.cli.model_argument import ModelPath
 from qir.cli.outputs import STANDARD_STREAM, check_output
 from qir.config.amct.convert import quant_config
@@ -17,6 +16,7 @@ from qir.config.levels.reader import read_levels
 from qir.config.open import create_quant_config
 from qir.config.resolved_file import check_not_config, write_resolved
 from qir.config.run import configured_pipeline, resolved_rows
+from qir.console import plain_console
 from qir.ir.atomic import written_aside
 from qir.models import load
 from qir.passes.pipeline import parse_pipeline, print_pipeline

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qir.cli.check_job import LISTED, finding_lines
-from qir.cli.layer_table import plain_console, print_layers, print_line
+from qir.cli.layer_table import print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.proof_lines import proof_lines
+from qir.console import plain_console
 from qir.conversion import Converted, convert_qdq, convert_record
 from qir.ir.errors import ConfigError
 from qir.ir.quants import TENSOR_OPS

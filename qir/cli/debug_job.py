@@ -10,9 +10,9 @@ from rich.console import Console
 
 from qir.cli.debug_options import message_of, options_named
 from qir.cli.inputs import data_source
-from qir.cli.layer_table import plain_console
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
+from qir.console import plain_console
 from qir.debug.channels import get_channelwise_data_distribution
 from qir.debug.distribution import plot_distribution
 from qir.debug.error import plot_acc_error

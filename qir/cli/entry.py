@@ -56,6 +56,9 @@ def os_error(error: OSError) -> str:
 
 
 def _run(module: str) -> None:
+    # A compiler of other people's models reports to nobody. ONNX Runtime then complains of no home that
+    # it cannot write to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may want it ignored
         signal.signal(signal.SIGINT, end_at_once)
     try:

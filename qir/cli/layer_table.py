@@ -13,11 +13,6 @@ _LISTED = 5
 """Layers named for each reason to stay in float; more are counted."""
 
 
-def plain_console() -> Console:
-    """A console on stdout that prints names as they are, whatever brackets and colons are in them."""
-    return Console(highlight=False, markup=False, emoji=False)
-
-
 def print_layers(console: Console, layers: Sequence[LayerReport]) -> None:
     """Layers counted by op and precision; below, why some stay in float, the largest first."""
     total = sum(layer.macs or 0 for layer in layers)

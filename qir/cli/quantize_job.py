@@ -17,12 +17,13 @@ from qir.backends.targets import target_named
 from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.config_table import chosen_config, print_rows
 from qir.cli.inputs import data_source, sample_of
-from qir.cli.layer_table import plain_console, print_layers, print_line
+from qir.cli.layer_table import print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
 from qir.cli.similarity_table import print_similarity
 from qir.config.resolved_file import path_beside
+from qir.console import plain_console
 from qir.ir.graph import Graph
 from qir.models import load
 from qir.quantization import Quantized, quantize

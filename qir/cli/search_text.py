@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from rich.console import Console
-
 from qir.cli.layer_table import print_line
 from qir.cli.progress import RichProgress
+from qir.console import plain_console
 from qir.search.steps import Listener, SearchResult, Step
 
 
@@ -47,6 +46,6 @@ def evaluation_line(result: SearchResult) -> str:
 
 def print_errors(lines: Iterable[str]) -> None:
     """Print lines to stderr, names as they are."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    console = plain_console(stderr=True)
     for line in lines:
         print_line(console, line)

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from qir.backends.files import check_prefix
 from qir.cli.inputs import data_source
-from qir.cli.layer_table import plain_console
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
+from qir.console import plain_console
 from qir.ir.atomic import written_aside
 from qir.runtime.metrics import metric_named
 from qir.sensitivity_plot import check_plots, plot_sensitivity

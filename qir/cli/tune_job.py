@@ -12,7 +12,7 @@ from rich.table import Table
 
 from qir.cli.check_job import LISTED, finding_lines
 from qir.cli.inputs import data_source
-from qir.cli.layer_table import plain_console, print_layers, print_line
+from qir.cli.layer_table import print_layers, print_line
 from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
@@ -25,6 +25,7 @@ from qir.cli.search_text import (
     telling,
 )
 from qir.config.levels.reader import read_levels
+from qir.console import plain_console
 from qir.report.document import report_path
 from qir.report.page import write_page
 from qir.search.steps import Step

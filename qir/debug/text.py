@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
+from qir.console import plain_console
 from qir.debug.tables import PartialTable, SensitivityTable
 
 _DECIMALS = 5
@@ -12,7 +12,7 @@ _DECIMALS = 5
 
 def print_sensitivity(table: SensitivityTable) -> None:
     """Print all rows to stdout: what `verbose` asks for."""
-    Console(highlight=False, markup=False, emoji=False).print(sensitivity_text(table))
+    plain_console().print(sensitivity_text(table))
 
 
 def sensitivity_text(table: SensitivityTable, top: int | None = None) -> Table:

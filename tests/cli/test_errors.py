@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
+from qir.cli import entry
 from qir.cli.main import main
 
 FULL = Path("/dev/full")
@@ -124,3 +127,18 @@ def test_data_that_exit_are_an_error(tmp_path: Path) -> None:
 def test_the_signal_handler_is_put_back(tmp_path: Path) -> None:
     CliRunner().invoke(main, ["quantize", str(tmp_path / "none.onnx"), "-o", str(tmp_path / "x")])
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_commands_report_to_nobody_unless_told_to(
+    before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    program = SimpleNamespace(main=lambda: found.append(os.environ["ORT_DISABLE_TELEMETRY"]))
+    monkeypatch.setattr(entry, "import_module", lambda _: program)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", before or "")
+    if before is None:
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    entry.qir()
+    assert found == [after]

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from qir.cli.layer_table import plain_console, print_layers, print_line
+from qir.cli.layer_table import print_layers, print_line
 from qir.cli.progress import RichTask
+from qir.console import plain_console
 from qir.report import LayerReport
 
 LONG = "model/backbone/very/long/path/" * 6
@@ -50,6 +51,14 @@ def test_unknown_shares(capsys: pytest.CaptureFixture[str]) -> None:
 def test_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     name = "[bold]x[/b]:smile:"
     assert f"    {name}" in printed(capsys, layer(name, reason="[/why]"))
+
+
+def test_programs_get_tables_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    op = "AnOpWithANameThatIsLongerThanTheTerminalIsWide"
+    assert any(f"│ {op} │ int8 " in line for line in printed(capsys, layer("x", op)))
 
 
 def test_people_get_lines_that_fit_their_terminal() -> None:
