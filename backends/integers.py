@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy.typing as npt
 
 from qir.backends.half_layers import compute_in_float16
-from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor, read_layers, read_tensors
+from qir.backends.layers import Integers, Operand, QuantizedLayer, QuantizedTensor, read_layers, read_tensors
 from qir.frontends.onnx.metadata import DOC_STRING, IR_VERSION, SPARSE_ATTRIBUTES, runnable_ir_version
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
@@ -26,6 +26,7 @@ from qir.ir.types import QuantParams
 from qir.ir.walk import walk_nodes
 
 Array = npt.NDArray[Any]
+Store: TypeAlias = Callable[[Operand, Array], Array]
 _OURS = "qir."
 _CONTENT = (DOC_STRING, SPARSE_ATTRIBUTES)  # these stand for fields of the file
 
@@ -34,12 +35,12 @@ _CONTENT = (DOC_STRING, SPARSE_ATTRIBUTES)  # these stand for fields of the file
 class IntegerForm:
     """How integer arithmetic is written.
 
-    `store` gives what the file holds of a constant operand; `quantize(graph, layer name, x, params, before)`
-    returns the quantized value and `restore(graph, tensor, quantized)` the float value made of it again;
-    `dequantize(graph, layer, result, before)` adds nodes of which the first reads `result`.
+    `store(operand, integers)` gives what the file holds of a constant operand; `quantize(graph, layer name,
+    x, params, before)` returns the quantized value and `restore(graph, tensor, quantized)` the float value
+    made of it again; `dequantize(graph, layer, result, before)` adds nodes of which the first reads `result`.
     """
 
-    store: Callable[[Operand], Array]
+    store: Store
     quantize: Callable[[Graph, str, Value, QuantParams, Node], Value]
     restore: Callable[[Graph, QuantizedTensor, Value], Value]
     dequantize: Callable[[Graph, QuantizedLayer, Value, Node | None], Chain]
@@ -56,9 +57,10 @@ class Chain(NamedTuple):
     reads: int = 0
 
 
-def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
+def lower_integers(graph: Graph, form: IntegerForm, integers: Integers | None = None) -> Graph:
     """A copy of `graph` in which every quantized layer computes with integers as `form` writes them.
 
+    `integers` holds those of other graphs with the same constants, and gets those of this one.
     BackendError when the graph is not completely quantized, see `read_layers`.
     """
     lowered = graph.clone()
@@ -68,7 +70,7 @@ def lower_integers(graph: Graph, form: IntegerForm) -> Graph:
     following = dict(zip(nodes, (*nodes[1:], None), strict=True))
     for layer in layers:
         _dequantize(lowered, layer, form, following[layer.last])
-    constants = StoredConstants(lowered)
+    constants = StoredConstants(lowered, integers)
     for layer in layers:
         for operand in (layer.weight, layer.bias):
             if operand is not None:
@@ -133,15 +135,16 @@ def _quantize_activations(
 class StoredConstants:
     """Constants in stored form, one for each (constant, parameters), so that shared weights stay shared."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, integers: Integers | None = None) -> None:
+        self._graph, self._integers = graph, integers
         self._made: dict[tuple[Value, QuantParams, QuantParams | None], Value] = {}
 
-    def get(self, operand: Operand, store: Callable[[Operand], Array]) -> Value:
+    def get(self, operand: Operand, store: Store) -> Value:
         """The stored constant of an operand."""
         key = (operand.value, operand.params, operand.coarse)
         if key not in self._made:
-            self._made[key] = self._graph.constant(store(operand), operand.value.name)
+            integers = operand.integers() if self._integers is None else self._integers.of(operand)
+            self._made[key] = self._graph.constant(store(operand, integers), operand.value.name)
         return self._made[key]
 
     def finish(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qir.backends.ascend.rules import RULES
+from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
@@ -51,6 +52,22 @@ class Operand:
         assert self.value.constant is not None
         array = self.value.constant.array
         return quantize(array if self.coarse is None else left_over(array, self.coarse), self.params)
+
+
+class Integers:
+    """The integers of constant operands, each made once: for graphs that share constants, as clones do."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, QuantParams, QuantParams | None], tuple[Constant, npt.NDArray[Any]]] = {}
+
+    def of(self, operand: Operand) -> npt.NDArray[Any]:
+        """As `Operand.integers`."""
+        constant = operand.value.constant
+        assert constant is not None
+        key = (id(constant), operand.params, operand.coarse)
+        if key not in self._made:
+            self._made[key] = constant, operand.integers()  # the constant stays, and so does its id
+        return self._made[key][1]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from qir.backends.ascend.precisions import channel_axis, weight_bits_reason
 from qir.backends.fake_quant.opset import raise_opset
 from qir.backends.integers import Chain, IntegerForm, lower_integers
-from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor
+from qir.backends.layers import Integers, Operand, QuantizedLayer, QuantizedTensor
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
@@ -39,9 +39,10 @@ RESULT_TYPES: Mapping[DType, int] = MappingProxyType({DType.F32: 0, DType.F16: 1
 """Float type -> AscendDequant.dtype: GE's DT_FLOAT and DT_FLOAT16."""
 
 
-def lower(graph: Graph) -> Graph:
+def lower(graph: Graph, integers: Integers | None = None) -> Graph:
     """The deploy graph of a completely quantized graph; BackendError otherwise."""
-    return lower_integers(_known_to_atc(graph), IntegerForm(_store, _quantize, _restore, _dequantize))
+    form = IntegerForm(_store, _quantize, _restore, _dequantize)
+    return lower_integers(_known_to_atc(graph), form, integers)
 
 
 def _known_to_atc(graph: Graph) -> Graph:
@@ -60,8 +61,7 @@ def destination(params: QuantParams) -> str:
     return f"INT{params.spec.qtype.bits}"
 
 
-def _store(operand: Operand) -> npt.NDArray[Any]:
-    integers = operand.integers()
+def _store(operand: Operand, integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
     _check_width(operand)
     if operand.params.spec.qtype is not DType.I4:
         return integers

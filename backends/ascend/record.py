@@ -134,4 +134,5 @@ def _fields(layer: LayerRecord | DraftRecord) -> list[str]:
 
 def _number(x: float) -> str:
     """The shortest decimal that reads back as the same float32, laid out as Python lays out a float."""
-    return repr(float(str(np.float32(x))))
+    text = str(np.float32(x))
+    return repr(float(text)) if "e" in text else text  # exponents begin elsewhere in Python

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from onnx import TensorProto
 
 from qir.backends.integers import Chain, IntegerForm, lower_integers
-from qir.backends.layers import Operand, QuantizedLayer, QuantizedTensor
+from qir.backends.layers import Integers, Operand, QuantizedLayer, QuantizedTensor
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
@@ -36,13 +36,13 @@ _ROUND_SINCE = 11  # the opset that brought Round, and Clip with inputs
 _HALF_EVEN = np.float32(1.5 * 2**23)
 
 
-def lower(graph: Graph) -> Graph:
+def lower(graph: Graph, integers: Integers | None = None) -> Graph:
     """The fake-quant graph of a completely quantized graph; BackendError otherwise."""
-    return lower_integers(graph, IntegerForm(_store, _quantize, _restore, _dequantize))
+    return lower_integers(graph, IntegerForm(_store, _quantize, _restore, _dequantize), integers)
 
 
-def _store(operand: Operand) -> npt.NDArray[Any]:
-    return operand.integers().astype(np.float32)
+def _store(_: Operand, integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return integers.astype(np.float32)
 
 
 def _quantize(graph: Graph, layer: str, value: Value, params: QuantParams, before: Node) -> Value:

@@ -7,7 +7,7 @@ import logging
 from qir.backends.fake_quant import ascend_form, qdq_form
 from qir.backends.fake_quant.opset import raise_opset
 from qir.backends.form_names import check_form
-from qir.backends.layers import check_closed
+from qir.backends.layers import Integers, check_closed
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.runtime.session import Feeds
@@ -15,18 +15,21 @@ from qir.runtime.session import Feeds
 _log = logging.getLogger(__name__)
 
 
-def lower(graph: Graph, form: str = "ascend", feeds: Feeds | None = None) -> Graph:
+def lower(
+    graph: Graph, form: str = "ascend", feeds: Feeds | None = None, integers: Integers | None = None
+) -> Graph:
     """The fake-quant graph of a completely quantized graph, in the form of that name.
 
     Form `qdq` raises an opset that is too low; results before and after are compared on `feeds` (made up when
     None). Where opset 21, the first with 16-bit integers, cannot be reached, these are written in plain ops.
-    ConfigError for an unknown form, BackendError when a quant is open or opset 13 cannot be reached.
+    `integers` holds those of other graphs with the same constants. ConfigError for an unknown form,
+    BackendError when a quant is open or opset 13 cannot be reached.
     """
     check_form(form)
     check_closed(graph)
     if form == "ascend":
-        return ascend_form.lower(graph)
-    return qdq_form.lower(_raised(graph, qdq_form.needed_opset(graph), feeds))
+        return ascend_form.lower(graph, integers)
+    return qdq_form.lower(_raised(graph, qdq_form.needed_opset(graph), feeds), integers)
 
 
 def _raised(graph: Graph, version: int, feeds: Feeds | None) -> Graph:

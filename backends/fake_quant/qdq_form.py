@@ -33,7 +33,7 @@ from qir.backends.casts import cast
 from qir.backends.fake_quant.half import widen_layers
 from qir.backends.fake_quant.plain import PlainOps
 from qir.backends.integers import StoredConstants, make_runnable
-from qir.backends.layers import Operand, check_closed
+from qir.backends.layers import Integers, Operand, check_closed
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError
@@ -57,14 +57,14 @@ def needed_opset(graph: Graph) -> int:
     return SHORT_SINCE if wide else PER_CHANNEL_SINCE
 
 
-def lower(graph: Graph) -> Graph:
+def lower(graph: Graph, integers: Integers | None = None) -> Graph:
     """A closed graph of opset 13 or later in this form; BackendError when a quant is open.
 
     Below opset 21, integers of 16 bits are written in plain ops.
     """
     check_closed(graph)
     lowered = graph.clone()
-    writer = _Writer(lowered, widen_layers(lowered))
+    writer = _Writer(lowered, widen_layers(lowered), integers)
     restored = [node for node in lowered.nodes if is_restored(node)]
     for node in lowered.nodes:
         if is_quant(node):
@@ -93,9 +93,9 @@ def _params(node: Node) -> QuantParams:
 class _Writer:
     """Replaces quants one by one, in running order."""
 
-    def __init__(self, graph: Graph, widened: Set[Node]) -> None:
+    def __init__(self, graph: Graph, widened: Set[Node], integers: Integers | None) -> None:
         self.graph, self.widened = graph, widened
-        self.constants = StoredConstants(graph)
+        self.constants = StoredConstants(graph, integers)
         self._firsts: dict[Node, tuple[QuantParams, Value]] = {}  # quants of rests: of what, and in float32
 
     def lower(self, node: Node) -> None:
@@ -211,9 +211,9 @@ def _reader(quant: Node) -> str:
     return _reader(reader) if reader is not quant and is_quant(reader) else reader.name
 
 
-def _store(operand: Operand) -> npt.NDArray[Any]:
+def _store(operand: Operand, integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
     groups = operand.params.spec.groups
-    return _output_first(operand.integers(), groups) if groups > 1 else operand.integers()
+    return _output_first(integers, groups) if groups > 1 else integers
 
 
 def _output_first(weight: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qir.ir.node import Attribute, Node, Value, attribute_graphs
-from qir.ir.types import UNKNOWN
 
 if TYPE_CHECKING:  # Graph.clone is this function
     from qir.ir.graph import Graph
@@ -26,7 +25,10 @@ def clone_graph(graph: Graph, parent: Graph | None, made: dict[Value, Value]) ->
         made[value] = copy.add_constant(value.name, value.constant, value.type)
     pairs = [(node, _clone_node(node, copy, made)) for node in graph.nodes]
     for node, fresh in pairs:  # edges last: a graph whose order is broken can be copied too
-        fresh.attributes = {k: clone_attribute(a, copy, made) for k, a in node.attributes.items()}
+        if node.subgraphs:
+            fresh.attributes = {k: clone_attribute(a, copy, made) for k, a in node.attributes.items()}
+        else:
+            fresh.attributes = dict(node.attributes)
         fresh._connect([None if item is None else made.get(item, item) for item in node.inputs])
     for value in graph.outputs:
         copy.add_output(made.get(value, value))
@@ -34,18 +36,16 @@ def clone_graph(graph: Graph, parent: Graph | None, made: dict[Value, Value]) ->
 
 
 def _clone_node(node: Node, copy: Graph, made: dict[Value, Value]) -> Node:
-    fresh = copy.add(
-        node.op,
-        [None] * len(node.inputs),
-        outputs=[None if v is None else v.name for v in node.outputs],
-        types=[UNKNOWN if v is None else v.type for v in node.outputs],
-        domain=node.domain,
-        name=node.name,
-    )
+    fresh = Node(node.op, node.domain, node.name)
     fresh.metadata.update(node.metadata)
-    for old, new in zip(node.outputs, fresh.outputs, strict=True):
+    outputs: list[Value | None] = []
+    for i, old in enumerate(node.outputs):
+        new = None if old is None else Value(copy, old.name, old.type, None, fresh, i)
         if old is not None and new is not None:
             made[old] = new
+        outputs.append(new)
+    fresh.outputs = tuple(outputs)
+    copy._take(fresh, None)
     return fresh
 
 

@@ -152,19 +152,23 @@ class Graph:
         if len(types) > len(output_names):
             raise QirError(f"node '{node_name}' ({op}): {len(types)} types for {len(output_names)} outputs")
         node = Node(op, domain, node_name, attributes)
-        self._nodes.register(node_name, node, "node")
         kinds = (*types, *[UNKNOWN] * (len(output_names) - len(types)))
-        made: list[Value | None] = []
-        for i, (output_name, kind) in enumerate(zip(output_names, kinds, strict=True)):
-            value = None if output_name is None else Value(self, output_name, kind, None, node, i)
-            if value is not None:
-                self._values.register(value.name, value, "value")
-            made.append(value)
-        node.outputs = tuple(made)
+        node.outputs = tuple(
+            None if output_name is None else Value(self, output_name, kind, None, node, i)
+            for i, (output_name, kind) in enumerate(zip(output_names, kinds, strict=True))
+        )
         node._connect(inputs)
+        self._take(node, before)
+        return node
+
+    def _take(self, node: Node, before: Node | None) -> None:
+        """Own a fresh node and its outputs; QirError when a name is taken."""
+        self._nodes.register(node.name, node, "node")
+        for value in node.outputs:
+            if value is not None:
+                self._values.register(value._name, value, "value")
         node.graph = self
         self._order.insert(node, before)
-        return node
 
     def _check_place(self, before: Node | None) -> None:
         if before is not None and before.graph is not self:

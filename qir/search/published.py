@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qir.backends.fake_quant import lower
 from qir.backends.files import Paths, output_paths, write_ascend, write_files
 from qir.backends.inspection import Inspected, inspect_files
+from qir.backends.layers import Integers
 from qir.frontends.onnx import save_model
 from qir.ir.errors import BackendError, ConfigError
 from qir.ir.garbage import collector_paused
@@ -36,6 +37,7 @@ class Place:
     form: str
     samples: Sequence[Feeds]
     deploys: bool = True
+    _integers: Integers = field(default_factory=Integers)
 
     @property
     def paths(self) -> Paths:
@@ -102,7 +104,7 @@ class Place:
         try:
             if self.deploys:
                 with collector_paused():
-                    write_ascend(graph, aside, self._name or graph.name)
+                    write_ascend(graph, aside, self._name or graph.name, self._integers)
         except (OSError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BackendError(f"the files '{self.output}_…' cannot be written: {reason}") from error
@@ -130,7 +132,7 @@ class Place:
 
     def _write_fake_quant(self, graph: Graph, folder: Path) -> Path:
         path = folder / self.paths.fake_quant_model.name
-        lowered = lower(graph, self.form, self.samples[0])
+        lowered = lower(graph, self.form, self.samples[0], self._integers)
         save_model(lowered, path)
         lowered.release()
         return path

@@ -10,6 +10,8 @@ from nets import Net, close_activations, many_layers, samples
 from qir.backends.ascend import deploy
 from qir.backends.ascend.rules import RULES
 from qir.backends.fake_quant import lower
+from qir.backends.layers import Integers
+from qir.frontends.onnx import to_model
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError, ConfigError
 from qir.ir.graph import Graph
@@ -33,6 +35,20 @@ def test_ascend_form_predicts_the_integers_bit_for_bit() -> None:
     (expected,) = run_deploy(deploy.lower(graph), feeds).values()
     assert np.array_equal(run(lower(graph, "ascend"), feeds), expected)
     assert np.ptp(expected) > 0.1
+
+
+def test_integers_made_for_one_graph_serve_the_next() -> None:
+    known, first = Integers(), many_layers().quantized()
+    other = first.clone()  # the same constants
+    weight = other.node("fc").inputs[1]
+    assert weight is not None
+    params = weight.tensor.quant
+    assert isinstance(params, QuantParams)
+    weight.type = weight.tensor.with_quant(QuantParams.of(params.spec, 2 * params.scale_array()))
+    for graph in (first, other, first.clone()):
+        for form in ("ascend", "qdq"):
+            assert to_model(lower(graph, form, integers=known)) == to_model(lower(graph, form))
+        assert to_model(deploy.lower(graph, known)) == to_model(deploy.lower(graph))
 
 
 @pytest.mark.parametrize("opset", [7, 8, 9, 10, 11, 13, 17, 21])

@@ -17,6 +17,7 @@ from chain import Counting, chain, in_order, samples
 
 import qir
 from qir.backends.files import Paths
+from qir.backends.layers import Integers
 from qir.ir.errors import QirError
 from qir.search.errors import JournalError
 from qir.search.fingerprints import Fingerprints
@@ -222,7 +223,7 @@ def test_files_on_their_way_into_place_are_moved_by_the_next_search(
     candidate.parent.mkdir()
     candidate.write_text("new")
 
-    def write(_: qir.Graph, paths: Paths, title: str) -> None:
+    def write(_: qir.Graph, paths: Paths, title: str, integers: Integers) -> None:
         for path in paths[1:]:
             path.write_text("new")
 

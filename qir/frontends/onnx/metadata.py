@@ -165,7 +165,9 @@ class ValueTexts:
 
     def write(self, proto: onnx.ValueInfoProto) -> None:
         """Write what is known about the value that `proto` names."""
-        texts = self._texts.get(proto.name, {})
+        texts = self._texts.get(proto.name) if self._texts else None
+        if texts is None:
+            return
         doc, held = texts.get("doc_string"), texts.get("metadata")
         if isinstance(doc, str):
             proto.doc_string = doc

@@ -7,7 +7,7 @@ numbers, so the graph is put together of what stands before its initializers, th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, TypeAlias
 
 import numpy as np
@@ -50,13 +50,11 @@ class Detached:
 
 def write_model(model: onnx.ModelProto, data: Mapping[str, Constant], file: IO[bytes]) -> None:
     """Write a model whose initializers lack the `data`; `model` is used up."""
-    graph = onnx.GraphProto()
-    graph.CopyFrom(model.graph)
-    model.ClearField("graph")
-    pieces = [piece for tensor in graph.initializer for piece in _initializer(tensor, data)]
-    graph.ClearField("initializer")
-    before, after = _around(graph, _INITIALIZER)
+    pieces = [piece for tensor in model.graph.initializer for piece in _initializer(tensor, data)]
+    model.graph.ClearField("initializer")
+    before, after = _around(model.graph, _INITIALIZER)
     within = [before, *pieces, after]
+    model.ClearField("graph")
     head, tail = _around(model, _GRAPH)
     for piece in (head, _start(_GRAPH, sum(map(len, within))), *within, tail):
         file.write(piece)
@@ -76,19 +74,17 @@ def _initializer(tensor: onnx.TensorProto, data: Mapping[str, Constant]) -> Iter
     yield raw
 
 
-def _around(message: Message, number: int) -> tuple[bytes, bytes]:
-    """The fields of a message before and behind the one with that number."""
-
-    def part(chosen: Callable[[int], bool]) -> bytes:
-        rest = type(message)()
-        rest.CopyFrom(message)
-        for field, _ in message.ListFields():
-            if not chosen(field.number):
-                rest.ClearField(field.name)
-        found: bytes = rest.SerializeToString(deterministic=True)
-        return found
-
-    return part(lambda n: n < number), part(lambda n: n > number)
+def _around(message: Message, number: int) -> tuple[Piece, Piece]:
+    """The fields of a message before and behind those with that number, of which it has none."""
+    data = memoryview(message.SerializeToString(deterministic=True))
+    at = 0
+    while at < len(data):
+        key, behind = _read_varint(data, at)
+        if key >> 3 > number:
+            break
+        size, behind = _read_varint(data, behind)
+        at = behind + (size if key & 7 == _BYTES else 0)  # the other fields there are whole numbers
+    return data[:at], data[at:]
 
 
 def _start(number: int, length: int) -> bytes:
@@ -103,3 +99,12 @@ def _varint(value: int) -> bytes:
         found.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*found, value])
+
+
+def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
+    """The number that stands at a place, and the place behind it."""
+    value = shift = 0
+    while data[at] > 0x7F:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | data[at] << shift, at + 1

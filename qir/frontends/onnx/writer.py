@@ -25,6 +25,7 @@ from qir.ir.errors import BackendError, ConfigError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant
+from qir.ir.types import Type
 
 Quants = Literal["refuse", "bypass", "identity"]
 """What to do with `qir.quant` nodes, which ONNX does not have: refuse them, let their readers read the float
@@ -89,6 +90,7 @@ class _Writer:
         self._quants = quants
         self._store = store
         self._names: dict[Value, str] = {}  # of results of bypassed quants
+        self._types: dict[Type, bytes] = {}  # as written before: there are few of them
 
     def write(self, graph: Graph, proto: onnx.GraphProto, taps: Sequence[Value] = ()) -> None:
         """Write everything in `graph`, and return `taps` too."""
@@ -98,7 +100,7 @@ class _Writer:
         returned = (*graph.outputs, *taps)
         overridable = initializer_inputs(graph) if graph.parent is None else ()
         for value in (*graph.inputs, *overridable):
-            _describe(value, value.name, proto.input.add(), texts)
+            self._describe(value, proto.input.add(name=value.name), texts)
         for value in graph.constants:
             assert value.constant is not None
             # A session replaces initializers by their data in memory, and fails for one that nobody reads.
@@ -107,7 +109,7 @@ class _Writer:
         for node in graph.nodes:
             self._write_node(node, proto, returned)
         for value in returned:
-            _describe(value, self._name(value), proto.output.add(), texts)
+            self._describe(value, proto.output.add(name=self._name(value)), texts)
         self._write_types(graph, proto, returned, texts)
 
     def _name(self, value: Value | None) -> str:
@@ -115,7 +117,7 @@ class _Writer:
 
     def _write_node(self, node: Node, proto: onnx.GraphProto, returned: Sequence[Value]) -> None:
         if not is_quant(node):
-            self._fill(node, node.op, node.domain, proto.node.add())
+            self._fill(node, node.op, node.domain, proto)
             return
         if self._quants == "refuse":
             raise BackendError(
@@ -123,7 +125,7 @@ class _Writer:
                 "or save it as .qir"
             )
         if self._quants == "identity" or any(v is node.output for v in returned):
-            self._fill(node, "Identity", "", proto.node.add(), node.inputs[:1])
+            self._fill(node, "Identity", "", proto, node.inputs[:1])
         else:
             self._names[node.output] = self._name(node.inputs[0])
 
@@ -132,19 +134,19 @@ class _Writer:
         node: Node,
         op: str,
         domain: str,
-        proto: onnx.NodeProto,
+        proto: onnx.GraphProto,
         inputs: Sequence[Value | None] | None = None,
     ) -> None:
-        proto.op_type, proto.name = op, node.name
+        made = proto.node.add(op_type=op, name=node.name)
         if domain:
-            proto.domain = domain
-        proto.input.extend(self._name(v) for v in (node.inputs if inputs is None else inputs))
-        proto.output.extend(self._name(v) for v in node.outputs)
+            made.domain = domain
+        made.input.extend([self._name(v) for v in (node.inputs if inputs is None else inputs)])
+        made.output.extend([self._name(v) for v in node.outputs])
         sparse = sparse_attributes(node)
         for key in sorted(node.attributes):
-            made = proto.attribute.add(name=key)
-            write_attribute(node.attributes[key], made, self.write, sparse=key in sparse)
-        write_node_metadata(node, proto)
+            attribute = made.attribute.add(name=key)
+            write_attribute(node.attributes[key], attribute, self.write, sparse=key in sparse)
+        write_node_metadata(node, made)
 
     def _write_types(
         self, graph: Graph, proto: onnx.GraphProto, returned: Sequence[Value], texts: ValueTexts
@@ -155,7 +157,18 @@ class _Writer:
             for value in node.outputs:
                 known = value is not None and value not in self._names and value.name not in stated
                 if value is not None and known and (is_writable(value.type) or value.name in texts):
-                    _describe(value, value.name, proto.value_info.add(), texts)
+                    self._describe(value, proto.value_info.add(name=value.name), texts)
+
+    def _describe(self, value: Value, proto: onnx.ValueInfoProto, texts: ValueTexts) -> None:
+        kind = value.type
+        if kind not in self._types:
+            made = onnx.TypeProto()
+            if is_writable(kind):
+                write_type(kind, made)
+            self._types[kind] = made.SerializeToString()
+        if self._types[kind]:
+            proto.type.MergeFromString(self._types[kind])
+        texts.write(proto)
 
 
 def _is_needed(value: Value, returned: Sequence[Value]) -> bool:
@@ -163,10 +176,3 @@ def _is_needed(value: Value, returned: Sequence[Value]) -> bool:
     if value.is_output or value in returned:
         return True
     return any(not is_quant(node) or _is_needed(node.output, returned) for node, _ in value.uses)
-
-
-def _describe(value: Value, name: str, proto: onnx.ValueInfoProto, texts: ValueTexts) -> None:
-    proto.name = name
-    if is_writable(value.type):
-        write_type(value.type, proto.type)
-    texts.write(proto)
