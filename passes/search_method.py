@@ -15,15 +15,17 @@ scope=model: samples forwards of the float model, and samples for each candidate
 another way, all in one session whose scales are inputs. For scope=layer: for each of them and each layer that
 it closes in another way, the part of the model behind that layer.
 
-With scope=layer, `qtype` is what the `topk` layers that lose most become instead of INT8 (None: all).
+With scope=layer, `qtype` is what the `topk` layers that lose most become instead of INT8 (None: all), but
+for those that `keep` names. One that cannot have it stays as it is, and the table of scores says why.
 `similarity` below 1 ends scope=model at a candidate with that cosine similarity. The table of scores is
 metadata, see `searching/scores.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from qir.ir.errors import ConfigError, PassError
@@ -59,6 +61,7 @@ class SearchMethod(Pass):
     per_channel: tuple[bool, ...] = ()
     topk: int | None = None
     qtype: Qtype = "int8"
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
@@ -68,8 +71,8 @@ class SearchMethod(Pass):
                 raise ConfigError(f"{key} must be at least {least}, not {value}")
         if not 0 <= self.similarity <= 1:
             raise ConfigError(f"similarity must be in [0, 1], not {self.similarity}")
-        if self.scope == "model" and (self.topk is not None or self.qtype != "int8"):
-            raise ConfigError("topk and qtype belong to scope=layer")
+        if self.scope == "model" and (self.topk is not None or self.qtype != "int8" or self.keep):
+            raise ConfigError("topk, qtype and keep belong to scope=layer")
         if self.scope == "layer" and self.similarity != 1:
             raise ConfigError("similarity belongs to scope=model")
         self.candidates()
@@ -81,6 +84,8 @@ class SearchMethod(Pass):
 
     def run(self, graph: Graph, context: Context) -> bool:
         """Close the open quants of weights and activations; PassError without data or rules."""
+        for name in self.keep:
+            graph.node(name)
         if not open_activation_quants(graph):
             return False
         if context.data is None:
@@ -123,14 +128,17 @@ class SearchMethod(Pass):
             raise PassError(f"no candidate closes the quants: {next(iter(found.reasons.values()))}")
         self._adopt_variant(graph, search, asked[0])
         chosen = {layer: found.best(layer, metric) for layer in found.scores}
-        losses = {layer: found.scores[layer][i] for layer, i in chosen.items()}
+        losses = {layer: found.scores[layer][i] for layer, i in chosen.items() if layer not in self.keep}
         ranked = sorted(losses, key=losses.__getitem__, reverse=not metric.low_is_worse)
         raised = ranked[: self.topk] if self.qtype != "int8" else []
         adopt_layers(graph, found.copies, chosen)
+        refused: dict[str, str] = {}
         for layer in raised:
-            raise_layer(graph, graph.node(layer), self.qtype, asked[chosen[layer]], variant, context)
+            why = raise_layer(graph, graph.node(layer), self.qtype, asked[chosen[layer]], variant, context)
+            if why is not None:
+                refused[layer] = why
         trials = [Trial(item, reason=found.reasons.get(i, "")) for i, item in enumerate(asked)]
-        self._note(graph, trials, asked, None, len(units), raised)
+        self._note(graph, trials, asked, None, len(units), raised, refused)
         for layer, i in chosen.items():
             note_layer(graph.node(layer), i, found.scores[layer])
             context.rewrites.applied(self.name, layer)
@@ -147,6 +155,7 @@ class SearchMethod(Pass):
         chosen: int | None,
         samples: int,
         raised: Sequence[str] = (),
+        refused: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         table: dict[str, object] = {"scope": self.scope, "metric": self.metric, "samples": samples}
         table["candidates"] = [trial.fields() for trial in trials]
@@ -154,7 +163,7 @@ class SearchMethod(Pass):
         if chosen is not None:
             table["chosen"] = chosen
         if raised:
-            table["raised"] = {"qtype": self.qtype, "layers": list(raised)}
+            table["raised"] = {"qtype": self.qtype, "layers": list(raised), "refused": dict(refused)}
         note_search(graph, table)
 
 

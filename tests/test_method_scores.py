@@ -62,6 +62,30 @@ def test_each_layer_its_own(tmp_path: Path) -> None:
     assert [name for name, precision in precisions.items() if precision == "int16"] == [raised]
 
 
+def test_layers_with_types_of_their_own_are_not_raised(tmp_path: Path) -> None:
+    config = {
+        "model_config": {"layerwise_search": {"qtype": "int16"}},
+        "op_config": {"Gemm": {"qtype": "int8"}},
+        "node_config": {"/a/a.0/Conv": {"qtype": "float16"}, "/b/b.0/Conv": {"input0": "int8"}},
+    }
+    made = qir.quantize(SAMPLE.model, images(), config=config, output=tmp_path / "d")
+    for layer in made.report.layers:
+        pinned = {"/a/a.0/Conv": "float16", "/b/b.0/Conv": "int8"}.get(layer.name)
+        assert layer.precision == (pinned or ("int16" if layer.op == "Conv" else "int8")), layer.name
+    table = json.loads((tmp_path / "d_method_scores.json").read_text())
+    refused = {layer.name for layer in made.report.layers if layer.op == "AveragePool"}
+    assert set(table["raised"]["refused"]) == refused
+    rows = {(row.node, row.operand): row for row in made.resolved}
+    for name in table["raised"]["layers"]:
+        row = rows[name, "input0"]
+        assert row.requested == "int16"
+        if name in refused:
+            assert row.granted == "int8"
+            assert "no INT16 form of AveragePool" in row.reason
+        else:
+            assert (row.granted, row.reason) == ("int16", "raised by layerwise_search")
+
+
 def test_statistics_for_a_search_are_taken_once(tmp_path: Path) -> None:
     statistics = qir.calibrate(SAMPLE.model, images(), pipeline=f"{READY},search-method,quantize-bias")
     text = f"{READY},search-method{{methods=min-max,kl}},quantize-bias"

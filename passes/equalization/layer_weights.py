@@ -57,7 +57,7 @@ class LayerWeights:
 
     @functools.cached_property
     def _divided_before(self) -> F64:
-        """By what earlier passes have divided the output channels; read before the first writing of our own."""
+        """By what earlier passes have divided the output channels; read before our own first writing."""
         assert self.node.graph is not None
         return np.asarray(output_factors(self.node.graph).get(self.node.name, 1.0), np.float64)
 

@@ -27,20 +27,23 @@ Qtype = Literal["int8", "int16", "int16-ec", "dual-int16", "float16", "float32"]
 
 def raise_layer(
     graph: Graph, layer: Node, qtype: Qtype, candidate: Candidate, variant: Variant, context: Context
-) -> None:
-    """Give a closed layer another precision, closed by a candidate; where it cannot have it, it stays."""
+) -> str | None:
+    """Give a closed layer another precision, closed by a candidate; the reason why it cannot have it.
+
+    It stays as it is then, or goes back to float where its numbers have no scale in that precision.
+    """
     rule = None if context.rules is None else rule_of(layer, context.rules)
     if qtype == "float32":
         leave_in_float(layer, "it is one of the most sensitive layers, which were to be float32")
-        return
+        return None
     if qtype == "int8":
-        return
+        return None
     assert context.rules is not None
     wish = Wish(qtype, 8, "auto", "auto")
     reason = "the target has no such layer" if rule is None else wish.refused(layer, rule, context.rules)
     if rule is None or reason is not None:
         context.rewrites.refused("search-method/qtype", layer.name, str(reason))
-        return
+        return str(reason)
     leave_in_float(layer, "")
     quantize_layer(graph, layer, rule, wish, {node: i for i, node in enumerate(graph.nodes)})
     del layer.metadata[FLOAT]
@@ -48,6 +51,7 @@ def raise_layer(
     if reason is not None:
         context.rewrites.refused("search-method/qtype", layer.name, reason)
         leave_in_float(layer, reason)
+    return reason
 
 
 def _close(graph: Graph, layer: Node, candidate: Candidate, variant: Variant) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from qir.ir.graph import Graph
 from qir.ir.node import Node
@@ -31,10 +32,24 @@ def method_scores(graph: Graph) -> Json | None:
     `scope`, `metric`, `samples`, `candidates` (each with its fields, and for scope=model `score` or the
     `reason` why it was not tried), `untried` ones behind an early stop, and `chosen`, the number of one of
     the candidates; for scope=layer, `layers` has `chosen` and `scores` (by number) of each, and `raised` says
-    which layers were to have another type.
+    which `layers` were to have another `qtype`, worst first, and why those in `refused` do not.
     """
     if _SEARCH not in graph.metadata:
         return None
     table: dict[str, object] = json.loads(graph.metadata[_SEARCH])
     layers = {n.name: json.loads(n.metadata[_METHOD]) for n in graph.nodes if _METHOD in n.metadata}
     return table | ({"layers": layers} if layers else {})
+
+
+class Raised(NamedTuple):
+    """What a search for each layer wanted a sensitive layer to be, and why it is not."""
+
+    qtype: str
+    refused: str | None
+
+
+def raised_layers(graph: Graph) -> dict[str, Raised]:
+    """By name the layers that a search wanted to give another type, worst first."""
+    table = json.loads(graph.metadata.get(_SEARCH, "{}")).get("raised", {})
+    refused = table.get("refused", {})
+    return {name: Raised(table["qtype"], refused.get(name)) for name in table.get("layers", ())}

@@ -20,6 +20,7 @@ from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.insert_quant import InsertQuant
 from qir.passes.manager import PassManager
+from qir.passes.searching.scores import raised_layers
 from qir.runtime.enough import AtLeast, check_enough
 from qir.runtime.statistics_file import Statistics
 
@@ -51,6 +52,7 @@ def quantize_configured(
     passes = quantizing_passes(config, model, base)
     _note_reasons(config, model, context)
     PassManager(passes).run(graph, context)
+    _warn([(n, r.refused) for n, r in raised_layers(graph).items() if r.refused is not None])
     return Configured(graph, rows(config, model, graph))
 
 
@@ -79,6 +81,10 @@ def _note_reasons(config: QuantConfig, model: Model, context: Context) -> None:
     found = [(name, reason) for name, grant in grants(config, model).items() for reason in grant.reasons]
     for name, reason in found:
         context.rewrites.refused("config", name, reason)
+    _warn(found)
+
+
+def _warn(found: Sequence[tuple[str, str]]) -> None:
     if found:
         first = "; ".join(f"'{name}': {reason}" for name, reason in found[:3])
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""

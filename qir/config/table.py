@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from qir.config.grants import Grant, grants, requested
 from qir.config.layers import Model
@@ -14,6 +14,7 @@ from qir.ir.node import Node
 from qir.ir.quants import is_quant, is_restored
 from qir.passes.left_float import FLOAT
 from qir.passes.rules import LAYER_PRECISIONS
+from qir.passes.searching.scores import Raised, raised_layers
 
 UNASKED = "-"
 """In place of a precision: the configuration leaves it to the pipeline, or there is nothing to store."""
@@ -42,9 +43,15 @@ def rows(config: QuantConfig, model: Model, graph: Graph) -> tuple[Row, ...]:
 
     Every layer that can be quantized, then nodes that cannot be although they are layers, or although the
     configuration names them, then the outputs of the model if it asks for their type. What is granted is
-    read off the graph.
+    read off the graph. Of a layer that a search was to raise, that is what was requested.
     """
-    found = [row for grant in grants(config, model).values() for row in _layer_rows(grant, model, graph)]
+    raised = raised_layers(graph)
+    found: list[Row] = []
+    for name, grant in grants(config, model).items():
+        if name in raised:
+            found += _raised_rows(grant, raised[name], model, graph)
+        else:
+            found += _layer_rows(grant, model, graph)
     for name, node in model.nodes.items():
         settings = config.layers.get(name)
         if settings is None and _is_expected(node.op, model) and graph.has_node(name):
@@ -68,6 +75,14 @@ def _layer_rows(grant: Grant, model: Model, graph: Graph) -> Iterator[Row]:
     for index, settings in sorted(asked.operands.items()):
         if index not in known:
             yield _row(grant, node, index, settings.precision, model)
+
+
+def _raised_rows(grant: Grant, raised: Raised, model: Model, graph: Graph) -> Iterator[Row]:
+    """The operands of a layer that layerwise_search was to give another type."""
+    node = graph.node(grant.layer.name)
+    for operand in grant.layer.operands:
+        row = _row(replace(grant, shortfalls=()), node, operand.index, raised.qtype, model)
+        yield replace(row, reason=raised.refused or row.reason or "raised by layerwise_search")
 
 
 def _row(grant: Grant, node: Node, index: int, asked: str | None, model: Model) -> Row:

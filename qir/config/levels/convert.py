@@ -33,7 +33,7 @@ def levels_config(levels: Levels, model: Model) -> QuantConfig:
         layers=nodes,
         outputs=levels.model.model_output_type,
         nearest=True,
-        search=search_of(levels),
+        search=search_of(levels, _with_own_types(nodes, levels, model)),
         equalization=equalization_of(levels.model.activation),
         bias_correction=bias_correction_of(levels),
     )
@@ -52,6 +52,11 @@ def _nodes(levels: Levels, model: Model) -> dict[str, LayerSettings]:
         _check_node(name, level, model)
         found[name] = _node(level).over(found.get(name, LayerSettings()))
     return {name: found[name] for name in model.nodes if name in found}
+
+
+def _with_own_types(nodes: Mapping[str, LayerSettings], levels: Levels, model: Model) -> tuple[str, ...]:
+    """The layers that have their types from a finer level than model_config."""
+    return tuple(name for name, layer in model.layers.items() if name in nodes or layer.op in levels.ops)
 
 
 def _whole(qtype: Precision) -> LayerSettings:

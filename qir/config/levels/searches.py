@@ -16,9 +16,10 @@ NUM_BIN = 1024
 """Bins of `kl` where the file does not say."""
 
 
-def search_of(levels: Levels) -> SearchMethod | None:
+def search_of(levels: Levels, keep: tuple[str, ...] = ()) -> SearchMethod | None:
     """The search that a file asks for: layer-wise over model-wise, which a list of candidates means, too.
 
+    The layers in `keep` have types of their own, for a finer level gives them, and are not raised.
     Methods are those of `calibration_type`, or all. ConfigError, with the place in the JSON, for options that
     a method refuses.
     """
@@ -30,7 +31,7 @@ def search_of(levels: Levels) -> SearchMethod | None:
         common = _candidates(level)
         if layerwise is not None:
             found = replace(common, scope="layer", topk=layerwise.topk, qtype=cast(Qtype, layerwise.qtype))
-            return replace(found, metric=layerwise.metric)
+            return replace(found, metric=layerwise.metric, keep=keep)
         similarity = 1.0 if modelwise is None else modelwise.similarity
         metric = "cosine-similarity" if modelwise is None else modelwise.metric
         return replace(common, metric=metric, similarity=similarity)
