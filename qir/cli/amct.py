@@ -13,12 +13,12 @@ _save_path = click.option(
 )
 
 
-@click.group(context_settings=SETTINGS)
+@click.group(context_settings=SETTINGS, short_help="The commands of AMCT's own command line.")
 def amct() -> None:
     """The commands of AMCT's command line, amct_onnx, under their own names."""
 
 
-@amct.command(context_settings=SETTINGS)
+@amct.command(context_settings=SETTINGS, short_help="Quantize with raw data, or those of an evaluator.")
 @_model
 @_save_path
 @click.option(
@@ -47,7 +47,8 @@ def calibration(
 
     \b
       qir amct calibration --model net.onnx --save_path out/net \\
-        --input_shape "input:16,3,224,224" --data_dir ./calibration --data_types float32
+        --input_shape "input:16,3,224,224" --data_types float32 \\
+        --data_dir ./calibration
     """
     with report_errors(debug):
         from qir.compat.amct_onnx.command_line import CalibrationOptions, calibrate  # noqa: PLC0415
@@ -60,7 +61,7 @@ def calibration(
         _say_written(save_path)
 
 
-@amct.command(context_settings=SETTINGS)
+@amct.command(context_settings=SETTINGS, short_help="Convert a model from quantization-aware training.")
 @_model
 @_save_path
 @click.option("--record_file", metavar="FILE", help="File for the scales and zero points.")

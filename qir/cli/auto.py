@@ -28,7 +28,9 @@ from qir.cli.settings import (
 )
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Leave layers in float where INT8 costs too much accuracy."
+)
 @model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @search_stats_option
@@ -104,8 +106,10 @@ def auto(
     interrupted. Exit code 3 when no quantized model keeps the accuracy; then none is written.
 
     \b
-      qir auto model.onnx --data calibration.npz --evaluator top1:labelled.npz --max-drop 0.002 -o out/model
-      qir auto model.onnx --data calibration.npz --evaluator accuracy.py:Evaluator -o out/model
+      qir auto model.onnx --data calibration.npz -o out/model \\
+        --evaluator top1:labelled.npz --max-drop 0.002
+      qir auto model.onnx --data calibration.npz -o out/model \\
+        --evaluator accuracy.py:Evaluator
     """
     with report_errors(debug):
         from qir.cli.auto_job import AutoJob, run_job  # noqa: PLC0415

@@ -17,7 +17,9 @@ from qir.cli.settings import (
 )
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Take statistics of a run over data, for any later method."
+)
 @model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @click.option("-o", "--output", metavar="STATS.npz", required=True, help="The file of statistics to write.")

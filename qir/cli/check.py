@@ -9,7 +9,7 @@ from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import SETTINGS, debug_option
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(context_settings=SETTINGS, short_help="Check a deploy graph against the rules of ATC.")
 @model_argument
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @debug_option

@@ -9,7 +9,9 @@ from qir.cli.model_argument import ModelPath, models_argument
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="How near two models are, by output and layer; or their times."
+)
 @models_argument
 @click.option("--data", help=f"Inputs: {DATA_HELP}")
 @click.option(
@@ -54,9 +56,9 @@ def compare(
     made of the same quantization agree exactly.
 
     \b
-      qir compare out/model_fake_quant_model.onnx out/model_deploy_model.onnx --data calibration.npz
-      qir compare model.onnx out/model_deploy_model.onnx --data calibration.npz --cosine 0.99
-      qir compare model.onnx out/model_fake_quant_model.onnx --data calibration.npz --benchmark
+      qir compare out/m_fake_quant_model.onnx out/m_deploy_model.onnx --data d.npz
+      qir compare m.onnx out/m_deploy_model.onnx --data d.npz --cosine 0.99
+      qir compare m.onnx out/m_fake_quant_model.onnx --data d.npz --benchmark
     """
     with report_errors(debug):
         if benchmark:

@@ -14,7 +14,7 @@ from qir.cli.settings import (
 )
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(context_settings=SETTINGS, short_help="A configuration of every layer, to edit.")
 @model_argument
 @click.option("-o", "--output", metavar="FILE.json", help="Where to write it; stdout without.")
 @skip_option
@@ -51,7 +51,7 @@ def config(
 
     \b
       qir config model.onnx -o config.json
-      qir quantize model.onnx --data calibration.npz --config config.json -o out/model
+      qir quantize model.onnx --data images.npz --config config.json -o out/model
 
     A layer there has num_bits (of inputs 8 or 16, of weights 4, 6, 7 or 8), a method (ifmr, hfmg), zero
     point, scales per channel and AMCT's DMQ balancer (dmq_balancer_param), or stays in float (quant_enable:

@@ -11,7 +11,9 @@ from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, prefix_option, quiet_option
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Take over a model that was quantized elsewhere, without data."
+)
 @model_argument
 @click.option("--record", metavar="FILE", help="AMCT's record of scales for the float MODEL.")
 @prefix_option

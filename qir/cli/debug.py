@@ -43,7 +43,9 @@ def _check(kind: str, given: Mapping[str, object]) -> None:
         raise click.UsageError(f"{kind} needs --node NAME")
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Tables and pictures of what quantization does inside a model."
+)
 @click.argument("kind", type=click.Choice(KINDS))
 @model_argument
 @click.option("--data", help=f"Calibration data, of which the first samples are run: {DATA_HELP}")
@@ -131,14 +133,15 @@ def debug(
     distribution  histograms of what a node reads and gives, and of its weights
     channels      box plots of the same, channel by channel
     partial       which nodes to raise: the model with the worst of them in float
-    all           all of it, with pictures of the 5 worst nodes, and a page: report.html
+    all           all of it, pictures of the 5 worst nodes, and a page of it
 
     MODEL is a float model, which is calibrated first, or a `.qir` file that is quantized already; for a Caffe
     net give its `.prototxt` and its `.caffemodel`.
 
     \b
       qir debug sensitivity model.onnx --data calibration.npz -o debug
-      qir debug error model.onnx --data calibration.npz --only weight --only conv1,conv2 -o debug
+      qir debug error model.onnx --data calibration.npz -o debug \\
+        --only weight --only conv1,conv2
       qir debug all calibrated.qir --data calibration.npz -o debug
     """
     given = {

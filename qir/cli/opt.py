@@ -10,6 +10,7 @@ import click
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
+from qir.cli.settings import SETTINGS
 
 if TYPE_CHECKING:  # the job imports onnx, onnxruntime and numba; --help does without
     from qir.cli.outputs import Emit
@@ -36,7 +37,7 @@ def _describe_pass(context: click.Context, _parameter: click.Parameter, name: st
         context.exit()
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(context_settings=SETTINGS)
 @model_argument
 @click.option("-p", "--pipeline", default="", help="Passes to run, or the name of a pipeline of the target.")
 @click.option("-o", "--output", metavar="OUT", default="-", help="File to write; '-' is stdout.")
@@ -90,7 +91,7 @@ def main(
 
     \b
       qir-opt model.onnx -p 'infer-types,fold-constants,fuse-bn' -o fused.qir
-      qir-opt model.onnx -p default --data calibration.npz --emit ascend -o deploy.onnx
+      qir-opt model.onnx -p default --data images.npz --emit ascend -o deploy.onnx
     """
     with report_errors(debug):
         from qir.cli.opt_job import Job, run_job  # noqa: PLC0415

@@ -37,7 +37,9 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
     return name
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Quantize a model: fake-quant graph, deploy graph, record."
+)
 @model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @click.option(

@@ -8,7 +8,7 @@ from qir.cli.errors import report_errors
 from qir.cli.settings import SETTINGS, debug_option
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(context_settings=SETTINGS, short_help="One page about a model that was quantized.")
 @click.argument("prefix", required=False)
 @click.option(
     "-o", "--output", metavar="FILE.html", help="Where the page goes; by default PREFIX_report.html."

@@ -9,7 +9,7 @@ from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.settings import DATA_HELP, SETTINGS, debug_option, quiet_option
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(context_settings=SETTINGS, short_help="Run any of the graphs on data, and write its outputs.")
 @model_argument
 @click.option("--data", help=f"Inputs: {DATA_HELP}")
 @click.option("-o", "--output", metavar="OUT.npz", required=True, help="File to write the outputs to.")

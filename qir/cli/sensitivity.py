@@ -18,7 +18,7 @@ from qir.cli.settings import (
 )
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(context_settings=SETTINGS, short_help="Rank layers by what quantizing each of them costs.")
 @model_argument
 @click.option("--data", help=f"Calibration data, of which the first samples are measured: {DATA_HELP}")
 @click.option(
@@ -77,7 +77,8 @@ def sensitivity(
 
     \b
       qir sensitivity model.onnx --data calibration.npz
-      qir sensitivity model.onnx --data calibration.npz --mode model --metric sqnr -o out/model
+      qir sensitivity model.onnx --data calibration.npz -o out/model \\
+        --mode model --metric sqnr
     """
     with report_errors(debug):
         from qir.cli.sensitivity_job import SensitivityJob, run_job  # noqa: PLC0415

@@ -26,7 +26,9 @@ from qir.cli.settings import (
 )
 
 
-@click.command(context_settings=SETTINGS)
+@click.command(
+    context_settings=SETTINGS, short_help="Mix precisions: raise as few layers as the accuracy takes."
+)
 @model_argument
 @click.option("--data", help=f"Calibration data: {DATA_HELP}")
 @search_stats_option
@@ -112,7 +114,8 @@ def tune(
     written.
 
     \b
-      qir tune model.onnx --data calibration.npz --evaluator top1:labelled.npz --max-drop 0.001 -o out/model
+      qir tune model.onnx --data calibration.npz -o out/model \\
+        --evaluator top1:labelled.npz --max-drop 0.001
     """
     with report_errors(debug):
         from qir.cli.tune_job import TuneJob, run_job  # noqa: PLC0415
