@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from qir.ir.graph import Graph
-from qir.runtime.metrics import Metric
+from qir.runtime.metrics import Metric, score_of
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.segmented import SegmentedSession
 from qir.runtime.shadows import Names, with_shadows
@@ -61,7 +61,7 @@ def _mean_scores(
     def score(_: str, expected: Array, got: Array) -> float:
         if expected.dtype.kind != "f":
             return np.nan
-        return metric.compare(expected, got if got.shape == expected.shape else np.zeros_like(expected))
+        return score_of(metric, expected, got if got.shape == expected.shape else np.zeros_like(expected))
 
     runner = PairRunner(shadowed, pairs)
     sums: dict[tuple[int, str], float] = {}

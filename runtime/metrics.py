@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from qir.ir.errors import ConfigError, did_you_mean
+from qir.ir.errors import CalibrationError, ConfigError, QirError, did_you_mean
 from qir.runtime.kernels import differences, flat_floats
 from qir.runtime.units import Array
 
@@ -59,6 +59,19 @@ class Metric(ABC):
         if not scores:
             return self.compare(np.ones(1, np.float32), np.ones(1, np.float32))
         return min(scores) if self.low_is_worse else max(scores)
+
+
+def score_of(metric: Metric, data: Array, other: Array) -> float:
+    """What a metric says of two outputs; CalibrationError when a user's raises, or gives no number."""
+    try:
+        return float(metric.compare(data, other))
+    except QirError:
+        raise
+    except Exception as error:
+        raise CalibrationError(
+            f"compare of metric {type(metric).__name__} must return a number, for arrays of shape "
+            f"{list(data.shape)} it raised {type(error).__name__}: {error}"
+        ) from error
 
 
 class SumsMetric(Metric):

@@ -16,7 +16,7 @@ import numpy as np
 from qir.ir.errors import CalibrationError
 from qir.ir.garbage import collector_paused
 from qir.ir.graph import Graph
-from qir.runtime.metrics import Metric
+from qir.runtime.metrics import Metric, score_of
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.segmented import SegmentedSession
 from qir.runtime.twins import Twin, with_twins
@@ -99,7 +99,7 @@ def checked_score(twin: Twin, metric: Metric, expected: Array, found: Array, whe
 
     An output of another shape (as detections may have) counts as lost: it is compared as zeros.
     """
-    score = metric.compare(expected, found if found.shape == expected.shape else np.zeros_like(expected))
+    score = score_of(metric, expected, found if found.shape == expected.shape else np.zeros_like(expected))
     if math.isnan(score):
         raise CalibrationError(
             f"{where}: layer '{twin.layer}' ({twin.op}) gives values that are not finite, so that "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from qir.ir.errors import did_you_mean
+from qir.ir.errors import QirError, did_you_mean
 from qir.search.errors import SearchError
 from qir.search.strategies.base import Flags, MetricEval, Proposal, Strategy
 
@@ -21,11 +22,13 @@ def fine_search(
     layer rolled back has no quantized one left: it is no result, and is not evaluated. SearchError when
     the strategy breaks its contract.
     """
-    strategy.initialize(dict(ranking))
+    with _explaining(strategy, "initialize"):
+        strategy.initialize(dict(ranking))
     answer, last = first, dict.fromkeys(ranking, True)
     seen, idle = {frozenset(last.items())}, 0
     while True:
-        step = strategy.update_quant_config(answer)
+        with _explaining(strategy, "update_quant_config"):
+            step = strategy.update_quant_config(answer)
         flags, stop = _checked(step, strategy, ranking)
         if stop and (flags is None or flags == last):
             return flags
@@ -39,6 +42,20 @@ def fine_search(
         answer, last = evaluate(flags), flags
         if stop:
             return flags
+
+
+@contextmanager
+def _explaining(strategy: Strategy, method: str) -> Iterator[None]:
+    """Let what a user's strategy raises leave as a SearchError that names it."""
+    try:
+        yield
+    except QirError:
+        raise
+    except Exception as error:
+        said = f": {error}" if str(error) else ""
+        raise SearchError(
+            f"{method} of strategy {_title(strategy)} raised {type(error).__name__}{said}"
+        ) from error
 
 
 def _checked(step: Proposal, strategy: Strategy, ranking: Mapping[str, float]) -> tuple[Flags | None, bool]:

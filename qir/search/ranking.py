@@ -38,6 +38,8 @@ Rank = Callable[[Graph, CalibrationData, Progress], Ranking]
 
 def check_ranking(ranking: Ranking, layers: tuple[str, ...]) -> Ranking:
     """The ranking in the order of `layers`; SearchError unless it has exactly these."""
+    if not isinstance(ranking, Ranking):
+        raise SearchError(f"a function that ranks must return a Ranking, not {ranking!r:.100}")
     for name in ranking.scores:
         if name not in layers:
             raise SearchError(

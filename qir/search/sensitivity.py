@@ -16,6 +16,7 @@ from qir.runtime.metrics import CosineSimilarity, Metric, metric_named
 from qir.runtime.progress import Progress
 from qir.runtime.sensitivity import measure_sensitivity
 from qir.runtime.units import CalibrationData
+from qir.search.errors import ContractError
 from qir.search.evaluators.source import function_digest, object_digest
 from qir.search.ranking import Rank, Ranking
 
@@ -40,6 +41,11 @@ def ranking_by(source: SensitivitySource, mode: str = "layer") -> Rank:
             f"there is no mode '{mode}' of sensitivity; known: {', '.join(known)}{did_you_mean(mode, known)}"
         )
     if not isinstance(source, (str, Metric)):
+        if not callable(source) or isinstance(source, type):
+            raise ContractError(
+                "sensitivity is not inherited from base class SensitivityBase (qir.runtime.metrics.Metric), "
+                f"nor a function that ranks: {source!r:.100}"
+            )
         return source
     metric = metric_named(source) if isinstance(source, str) else source
     measure = measure_sensitivity if mode == "layer" else measure_isolated

@@ -160,6 +160,9 @@ class NoRule(Evaluator):
     def evaluate(self, model_file):
         return 2.0
 
+class NoMetric(Evaluator):
+    pass
+
 mine = Mine(3.0)
 number = 4
 
@@ -190,7 +193,8 @@ def test_evaluators_of_a_file(script: Path) -> None:
     ("name", "rule", "said"),
     [
         (":Mien", None, "did you mean 'Mine'"),
-        (":NoRule", None, "has no metric_eval"),
+        (":NoRule", None, "evaluator NoRule has no metric_eval"),
+        (":NoMetric", MaxDrop(0.1), "evaluator NoMetric has no evaluate"),
         (":Mine", MaxDrop(1), "leave out max_drop"),
         (":metric_function", None, "does not say what is good enough"),
     ],
@@ -268,6 +272,34 @@ def test_top_k_and_similarity_on_the_sample(tmp_path: Path) -> None:
         assert isinstance(new, float)
         assert least < new < original
     assert open_evaluator(f"top1:{file}", MaxDrop(0)).fingerprint() != judge.fingerprint()
+
+
+def test_no_drop_of_infinite_sqnr_can_be_kept(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", **samples())
+    with pytest.raises(ConfigError, match="at_least"):
+        open_evaluator(f"sqnr:{tmp_path}/s.npz", MaxDrop(1.0))
+    open_evaluator(f"cosine:{tmp_path}/s.npz", MaxDrop(1.0))
+
+
+def test_scores_that_are_not_a_number(tmp_path: Path) -> None:
+    file, model = tmp_path / "l.npz", tmp_path / "m.onnx"
+    qir.save(chain(), model)
+    data = samples()
+    for name in data:
+        data[name][2] = np.nan
+    np.savez(file, **data, labels=np.zeros(4, np.int64))
+    with pytest.raises(QirError, match="NaN for sample 2"):
+        open_evaluator(f"top1:{file}", MaxDrop(0)).evaluate(str(model))
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 300, None])
+def test_damaged_files_of_labels(data: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "l.npz"
+    np.savez_compressed(file, labels=np.random.default_rng(0).integers(0, 9, 9999))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:400] + bytes(200) + whole[600:] if data is None else data)
+    with pytest.raises(QirError, match=r"l\.npz"):
+        open_evaluator(f"top1:{file}", MaxDrop(0))
 
 
 def test_labels_that_do_not_fit(tmp_path: Path) -> None:

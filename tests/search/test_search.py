@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,9 +19,10 @@ from qir.ir.errors import CalibrationError, ConfigError, PassError
 from qir.ir.quants import operand_precision
 from qir.passes.context import Context
 from qir.passes.equalize_layers import EqualizeLayers
+from qir.runtime.metrics import Metric
 from qir.runtime.session import Session
 from qir.search.amct_files import parse_history, parse_ranking
-from qir.search.errors import AccuracyRuleError, ContractError, EvaluatorError, JournalError
+from qir.search.errors import AccuracyRuleError, ContractError, EvaluatorError, JournalError, SearchError
 from qir.search.final_config import final_config
 from qir.search.ranking import Ranking
 from qir.search.steps import SearchResult, Step
@@ -213,6 +215,40 @@ def test_layers_are_ranked_by_what_quantization_does_to_them(mode: str, tmp_path
     assert all(0 <= score <= 1 for score in other.ranking.scores.values())
     with pytest.raises(ConfigError, match="did you mean 'layer'"):
         search(tmp_path, Counting(set()), sensitivity="mse", sensitivity_mode="layers")
+
+
+class Broken(Metric):
+    """A user's metric that gives what it was made with, or raises it."""
+
+    name = "broken"
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def compare(self, data: Any, other: Any) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize("mode", ["layer", "model"])
+@pytest.mark.parametrize("answer", [KeyError("x"), None, np.ones(2)])
+def test_a_metric_that_gives_no_number_is_named(answer: object, mode: str, tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="compare of metric Broken must return a number"):
+        search(tmp_path, Counting(set()), sensitivity=Broken(answer), sensitivity_mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "kind", "said"),
+    [
+        (3, ContractError, "not inherited from base class SensitivityBase"),
+        (Broken, ContractError, "not inherited from base class SensitivityBase"),
+        (lambda graph, data, progress: {}, SearchError, "must return a Ranking, not {}"),
+    ],
+)
+def test_what_cannot_rank(sensitivity: object, kind: type[Exception], said: str, tmp_path: Path) -> None:
+    with pytest.raises(kind, match=said):
+        search(tmp_path, Counting(set()), sensitivity=sensitivity)
 
 
 @pytest.mark.parametrize("strategy", ["Greedy", "Refine"])

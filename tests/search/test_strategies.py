@@ -294,6 +294,16 @@ def test_a_strategy_that_breaks_its_contract_is_told_so(proposal: object, said: 
         search(Fixed(proposal), 3, Asked(lambda gone: False))
 
 
+class Raising(Fixed):
+    def update_quant_config(self, metric_eval: MetricEval) -> Proposal:
+        raise KeyError("g0")
+
+
+def test_a_strategy_that_raises_is_named() -> None:
+    with pytest.raises(SearchError, match="update_quant_config of strategy Raising raised KeyError: 'g0'"):
+        search(Raising(None), 3, Asked(lambda gone: False))
+
+
 def test_strategies_by_name() -> None:
     assert isinstance(strategy_named("BinarySearch"), BinarySearchStrategy)
     mine = Fixed(None)

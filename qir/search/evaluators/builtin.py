@@ -6,6 +6,8 @@ array `labels` (or `y`), one per sample. Samples are run one by one.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from qir.ir.errors import ConfigError
 from qir.ir.graph import Graph
 from qir.models import load
+from qir.runtime.columns import zip_names
 from qir.runtime.compare import compare_outputs
 from qir.runtime.data import open_data
 from qir.runtime.session import Feeds, Session
@@ -42,6 +45,8 @@ class TopK(Evaluator):
             scores = np.asarray(session.run(feeds)[session.outputs[0]]).reshape(-1)
             if count == len(self._labels):
                 raise EvaluatorError(f"'{self._file}' has more samples than its {count} labels")
+            if np.isnan(scores).any():
+                raise EvaluatorError(f"{_FIRST} is NaN for sample {count} of '{self._file}'")
             hits += self._is_hit(scores, int(self._labels[count]))
             count += 1
         if count != len(self._labels):
@@ -72,6 +77,14 @@ class Similarity(Evaluator):
     def prepare(self, model_file: str) -> None:
         """Remember what to compare with."""
         self._original = model_file
+
+    def check_drop(self) -> None:
+        """ConfigError for SQNR: nothing can be lost of what is infinite."""
+        if self._measure == "sqnr":
+            raise ConfigError(
+                "the SQNR of the original model is infinite, so that no max_drop of it can be kept: say by "
+                "at_least (--at-least) how many dB are enough"
+            )
 
     def evaluate(self, model_file: str) -> float:
         """Cosine or SQNR of the output that is worst."""
@@ -108,11 +121,14 @@ def _existing(file: str | Path) -> Path:
 
 
 def _labels(path: Path) -> npt.NDArray[np.int64]:
-    with np.load(path) as arrays:
-        name = next((name for name in LABELS if name in arrays.files), None)
-        if name is None:
-            raise ConfigError(f"'{path}' has no array called {' or '.join(LABELS)}")
-        labels = arrays[name]
+    name = next((name for name in LABELS if name in zip_names(path)), None)
+    if name is None:
+        raise ConfigError(f"'{path}' has no array called {' or '.join(LABELS)}")
+    try:
+        with np.load(path) as arrays:
+            labels = arrays[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ConfigError(f"array '{name}' of '{path}' cannot be read: {error}") from error
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ConfigError(
             f"'{name}' of '{path}' must be integers, one per sample, not {labels.dtype}{labels.shape}"

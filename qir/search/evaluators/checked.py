@@ -35,6 +35,8 @@ def measured(evaluator: Evaluator, model_file: str, what: str) -> object:
         metric = evaluator.evaluate(model_file)
     except NotImplementedError as error:
         raise EvaluatorError(f"evaluator {type(evaluator).__name__} has no evaluate method") from error
+    except QirError as error:
+        raise EvaluatorError(f"{error} (the evaluator says, of {what})") from error
     except (Exception, SystemExit) as error:
         raise EvaluatorError(f"the evaluator {_said(error)}, when it was given {what}") from error
     if metric is None:
@@ -63,7 +65,10 @@ def check_original(evaluator: Evaluator, original: object) -> MetricEval:
     """The verdict on the original model itself; AccuracyRuleError, a ValueError too, unless it satisfies."""
     answer = judged(evaluator, original, original)
     if not answer[0]:
-        raise AccuracyRuleError(ORIGINAL_FAILS)
+        raise AccuracyRuleError(
+            f"{ORIGINAL_FAILS} (The metric of the original model is {original!r:.100}, its loss "
+            f"{answer[1]:.6g})"
+        )
     return answer
 
 
@@ -89,4 +94,6 @@ def _has_nan(metric: object) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    return str(error) if isinstance(error, QirError) else f"raised {type(error).__name__}: {error}"
+    if isinstance(error, QirError):
+        return str(error)
+    return f"raised {type(error).__name__}" + (f": {error}" if str(error) else "")

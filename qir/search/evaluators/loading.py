@@ -13,9 +13,9 @@ from typing import TypeAlias
 from qir.ir.errors import ConfigError, QirError, did_you_mean
 from qir.search.errors import ContractError, EvaluatorError
 from qir.search.evaluators.base import Evaluator, overrides
-from qir.search.evaluators.builtin import BUILT_IN
+from qir.search.evaluators.builtin import BUILT_IN, Similarity
 from qir.search.evaluators.metric import MetricEvaluator, RuledEvaluator
-from qir.search.evaluators.rules import Rule
+from qir.search.evaluators.rules import MaxDrop, Rule
 
 EvaluatorSource: TypeAlias = str | Evaluator | Callable[[str], object]
 _NAMES = ("evaluate", "metric")
@@ -47,16 +47,19 @@ def open_evaluator(source: EvaluatorSource, rule: Rule | None) -> Evaluator:
 
 
 def _with_rule(evaluator: Evaluator, rule: Rule | None) -> Evaluator:
+    name = type(evaluator).__name__
+    if not overrides(evaluator, "evaluate"):
+        raise ConfigError(f"evaluator {name} has no evaluate: it must give the metric of a model file")
     decides = overrides(evaluator, "metric_eval")
     if rule is None and not decides:
-        raise ConfigError(
-            f"evaluator {_title(evaluator)} has no metric_eval: say by max_drop or at_least what satisfies"
-        )
+        raise ConfigError(f"evaluator {name} has no metric_eval: say by max_drop or at_least what satisfies")
     if rule is not None and decides:
         raise ConfigError(
-            f"evaluator {_title(evaluator)} says in its metric_eval what satisfies; leave out max_drop and "
+            f"evaluator {name} says in its metric_eval what satisfies; leave out max_drop and "
             "at_least, or remove the method"
         )
+    if isinstance(evaluator, Similarity) and isinstance(rule, MaxDrop):
+        evaluator.check_drop()
     return evaluator if rule is None else RuledEvaluator(evaluator, rule)
 
 
@@ -136,4 +139,4 @@ def _made(kind: type[Evaluator]) -> Evaluator:
 
 
 def _title(item: object) -> str:
-    return item.__name__ if inspect.isclass(item) else f"a {type(item).__name__}"
+    return item.__name__ if inspect.isclass(item) else f"an object of class {type(item).__name__}"

@@ -29,7 +29,7 @@ def strategy_named(strategy: str | Strategy) -> Strategy:
     if not isinstance(strategy, str):
         raise ContractError(
             "strategy is not inherited from base class AutoCalibrationStrategyBase "
-            f"(qir.search.strategies.Strategy): it is a {type(strategy).__name__}"
+            f"(qir.search.strategies.Strategy): {strategy!r:.100}"
         )
     made = STRATEGIES.get(strategy)
     if made is None:
