@@ -145,7 +145,7 @@ class Graph:
         op, and without `outputs` the node gets one output named after the node.
         """
         node_name = self._nodes.unique(op) if name is None else name
-        output_names = (self._values.unique(node_name),) if outputs is None else tuple(outputs)
+        output_names = (self._values.unique(node_name),) if outputs is None else outputs
         self._nodes.check_free((node_name,), "node")
         self._values.check_free([n for n in output_names if n is not None], "value")
         self._check_place(before)
@@ -191,7 +191,7 @@ class Graph:
         if isinstance(item, Node):
             item._connect([None] * len(item.inputs))
             for subgraph in item.subgraphs:
-                subgraph.release()
+                subgraph._give_up()
             self._order.remove(item)
             item.graph = None
             self._nodes.forget(item.name)
@@ -214,21 +214,24 @@ class Graph:
                     f"cannot erase '{item.name}': '{value.name}' is read by {reader}; rewire it first"
                 )
 
-    def release(self) -> None:
-        """Give up the readings and the names of a subgraph that is thrown away; they are free again.
-
-        Of a graph too: its constants are then freed at once. A graph is full of cycles, so that Python would
-        keep it and them until its garbage collector happens to run.
-        """
+    def _give_up(self) -> None:
+        """Free the names and the readings of a subgraph that is thrown away."""
         for i, value in enumerate(self._outputs):
             value._uses.pop((self, i), None)
         for node in self.nodes:
             node._connect([None] * len(node.inputs))
             for subgraph in node.subgraphs:
-                subgraph.release()
+                subgraph._give_up()
             self._nodes.forget(node.name)
         for value in self._values:
             self._values.forget(value.name)
+
+    def release(self) -> None:
+        """Free a graph that is thrown away, with all its cycles, which the garbage collector would find late."""
+        for node in self.nodes:
+            node._release()
+        self._inputs, self._outputs, self._order = [], [], NodeList()
+        self._values, self._nodes = Namespace(), Namespace()
 
     def rename(self, value: Value, name: str) -> None:
         """Give a value of this graph another, free name."""

@@ -189,6 +189,14 @@ class Node:
             if value is not None:
                 value._uses[self, i] = None
 
+    def _release(self) -> None:
+        """Let go of everything, for a graph that is thrown away."""
+        for subgraph in self.subgraphs:
+            subgraph.release()
+        self._inputs = self.outputs = ()
+        self.attributes = {}
+        self.graph = self._previous = self._next = None
+
     def trim_inputs(self) -> None:
         """Drop absent optional inputs at the end."""
         while self._inputs and self._inputs[-1] is None:
@@ -211,7 +219,10 @@ class Node:
     @property
     def subgraphs(self) -> tuple[Graph, ...]:
         """Graphs among the attributes, in the order of the attribute names."""
-        if all(map(_is_plain, self.attributes.values())):  # nearly always, and asked again and again
+        for item in self.attributes.values():
+            if type(item) not in _PLAIN and not (type(item) is tuple and item and type(item[0]) in _PLAIN):
+                break
+        else:  # nearly always, and asked again and again
             return ()
         found = {key: graphs for key, item in self.attributes.items() if (graphs := attribute_graphs(item))}
         return tuple(graph for key in sorted(found) for graph in found[key])

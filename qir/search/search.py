@@ -89,6 +89,8 @@ class Search:
             for graph, candidate in made:
                 self.place.publish_candidate(graph, candidate)
                 self._note_published(configuration)
+        for graph, _ in made:
+            graph.release()
         self.place.remove_candidates()
         self._tell(step)
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -149,6 +150,32 @@ def test_erasing_a_node_releases_what_its_subgraphs_captured() -> None:
     assert not x.is_read
     assert graph.unique_value_name("deep") == "deep"
     assert str(graph) == "graph @graph(%x: ?) {\n  return\n}\n"
+
+
+def test_a_released_graph_is_freed_at_once() -> None:
+    def alive() -> int:
+        return sum(isinstance(item, (Graph, Node, Value)) for item in gc.get_objects())
+
+    def build() -> Graph:
+        graph = Graph()
+        x = graph.add_input("x")
+        first = graph.add("Add", [x, graph.constant([1.0], "c")])
+        inner = Graph("inner", parent=graph)
+        inner.add_output(inner.add("Neg", [first.output]).output)
+        graph.add_output(graph.add("If", [x], attributes={"then_branch": inner}).output)
+        return graph
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        graph = build()
+        assert alive() > before + 5
+        graph.release()
+        del graph
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_unique_names_depend_on_the_names_in_use_alone() -> None:
