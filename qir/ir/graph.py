@@ -227,7 +227,7 @@ class Graph:
             self._values.forget(value.name)
 
     def release(self) -> None:
-        """Free a graph that is thrown away, with all its cycles, which the garbage collector would find late."""
+        """Free a graph that is thrown away: it is full of cycles, which the garbage collector finds late."""
         for node in self.nodes:
             node._release()
         self._inputs, self._outputs, self._order = [], [], NodeList()
