@@ -52,7 +52,11 @@ class Journal:
             raise JournalError(
                 f"the journal '{path}' is in use by another search: wait, or choose another output prefix"
             ) from error
-        self._lines, self._size = self._read()
+        try:
+            self._lines, self._size = self._read()
+        except BaseException:
+            os.close(self._file)  # and with it the lock
+            raise
 
     def __enter__(self) -> Journal:
         return self

@@ -133,6 +133,9 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "dear diary\nnothing happened\n"
     with pytest.raises(JournalError, match="cannot be opened"):
         Journal(tmp_path / "missing" / "folder" / "j.jsonl")
+    path.write_text("")
+    with Journal(path):  # the lock went with the error
+        pass
 
 
 def test_answers_belong_to_their_inputs(tmp_path: Path) -> None:
