@@ -13,7 +13,7 @@ from qir.backends.proof_result import LayerProof
 from qir.ir.errors import BackendError
 from qir.ir.graph import Graph
 from qir.runtime.bounds import EXACT_FLOAT32
-from qir.runtime.units import Array
+from qir.runtime.units import Array, numbers_of
 
 _ROUNDING = 2.0**-22
 """What float32 sums of integers may be off, as a part of the bound; 1 at least."""
@@ -169,15 +169,18 @@ def _integers(values: LayerValues) -> tuple[str, str]:
 
 
 def largest_difference(expected: Array, got: Array) -> float:
-    """The greatest difference; infinite for another shape or other numbers that are not finite.
+    """The greatest difference; infinite for another shape, other words or numbers that are not finite.
 
-    Outputs that are no tensors of numbers are taken for equal.
+    Sequences and maps count as the numbers that they hold; those of words are taken for equal.
     """
-    if not isinstance(expected, np.ndarray) or not isinstance(got, np.ndarray):
-        return 0.0
+    numbers, others = numbers_of(expected), numbers_of(got)
+    if numbers is None or others is None:
+        words = isinstance(expected, np.ndarray) and isinstance(got, np.ndarray)
+        return float("inf") if words and not np.array_equal(expected, got) else 0.0
+    expected, got = numbers, others
     if expected.shape != got.shape:
         return float("inf")
-    if expected.dtype == object or np.array_equal(expected, got, equal_nan=expected.dtype.kind in "fc"):
+    if np.array_equal(expected, got, equal_nan=expected.dtype.kind in "fc"):
         return 0.0
     difference = np.abs(expected.astype(np.float64) - got.astype(np.float64))
     largest = float(difference.max(initial=0.0))

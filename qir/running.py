@@ -85,11 +85,9 @@ def run_model(
     with display.task("run", opened.total) as task:
         for results in ordered_map(run, opened.units(runner.run), cores(), runner.stop):
             for name, array in results.items():
-                if not isinstance(array, np.ndarray) or array.dtype == object:
-                    raise QirError(
-                        f"output '{name}' is no tensor of numbers; it cannot be written as an array"
-                    )
-                found[name].append(array)
+                if not isinstance(array, np.ndarray):
+                    raise QirError(f"output '{name}' is no tensor; it cannot be written as an array")
+                found[name].append(array.astype(np.str_) if array.dtype == object else array)
             task.advance()
     return found
 

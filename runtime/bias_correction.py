@@ -37,7 +37,7 @@ from qir.runtime.metrics import Metric
 from qir.runtime.progress import SILENT, Progress
 from qir.runtime.sensitivity import checked_score
 from qir.runtime.twins import Twin
-from qir.runtime.units import CalibrationData
+from qir.runtime.units import CalibrationData, float_outputs
 from qir.runtime.workers import cores
 
 JUDGED = 4
@@ -186,7 +186,9 @@ def _model_scores(metric: Metric, runs: Sequence[Sample], names: Sequence[str]) 
 
 def _worst(metric: Metric, run: Sample, names: Sequence[str], variant: int) -> float:
     expected, found = run.floats.state, run.quantized[variant].state
-    twins = [Twin(name, "output", name, name) for name in names if expected[name].dtype.kind == "f"]
+    floats = float_outputs({name: expected[name] for name in names})
+    got = float_outputs({name: found[name] for name in floats})
+    twins = [Twin(name, "output", name, name) for name in floats]
     return metric.worst(
-        [checked_score(t, metric, expected[t.layer], found[t.layer], run.unit.where) for t in twins]
+        [checked_score(t, metric, floats[t.layer], got[t.layer], run.unit.where) for t in twins]
     )

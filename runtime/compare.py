@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from qir.runtime.progress import SILENT, Progress, Task
 from qir.runtime.session import Feeds, aligned_copy
-from qir.runtime.units import Array, CalibrationData, Run, Unit
+from qir.runtime.units import Array, CalibrationData, Run, Unit, numbers_of
 from qir.runtime.workers import cores, ordered_map
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def record_outputs(reference: Runner, units: Sequence[Unit]) -> Recording:
     with contextlib.closing(ordered_map(run, units, cores(), reference.stop)) as runs:
         for found in runs:
             outputs.append(found)
-            size += sum(array.nbytes for array in found.values())
+            size += sum(numbers.nbytes for numbers in map(numbers_of, found.values()) if numbers is not None)
             if size > _RECORDED_BYTES:
                 break
     return Recording(reference.outputs, tuple(units[: len(outputs)]), tuple(outputs))
@@ -235,8 +235,10 @@ class PairTotal:
 
 def pair_sums(expected: Array, got: Array, pair: Pair, where: str) -> tuple[int, PairSums] | None:
     """Number of elements and their sums; None for outputs that are not numbers."""
-    if not isinstance(expected, np.ndarray) or expected.dtype.kind not in "fiub":
+    numbers, others = numbers_of(expected), numbers_of(got)
+    if numbers is None or others is None:
         return None
+    expected, got = numbers, others
     if expected.shape != got.shape:
         logger.info("%s: output '%s' has shape %s and %s", where, pair.reference, expected.shape, got.shape)
         return expected.size, np.full(_ADDED + 1, np.nan)

@@ -28,7 +28,7 @@ from qir.runtime.session import Session, aligned_copy
 from qir.runtime.switched import Switched
 from qir.runtime.switches import Choice, Reading, Switchable, switchables
 from qir.runtime.twins import Twin, without_quants
-from qir.runtime.units import Array, Unit
+from qir.runtime.units import Array, Unit, float_outputs
 from qir.runtime.workers import cores, ordered_map
 
 SAMPLES_AT_ONCE = 8
@@ -115,7 +115,7 @@ class _Model:
     def expected(self, state: State) -> State:
         """The float outputs of the model; ConfigError when there are none."""
         found = self.chain.outputs(0, dict(state))
-        floats = {name: array for name, array in found.items() if array.dtype.kind == "f"}
+        floats = float_outputs(found)
         if not floats:
             raise ConfigError("the model returns no floats that could be compared")
         return floats
@@ -222,12 +222,12 @@ def _scores(
 def _worst(group: Group, metrics: Sequence[Metric], run: _Run, found: Mapping[str, Array]) -> Scores:
     """The worst scores of the float outputs of the model; those that are not in `found` are as they were."""
     layer = Twin(group.name, group.op, "", "")
-    changed = [name for name in found if name in run.expected]
+    changed = float_outputs({name: array for name, array in found.items() if name in run.expected})
     return tuple(
         metric.worst(
             [
-                checked_score(layer, metric, run.expected[name], found[name], run.unit.where)
-                for name in changed
+                checked_score(layer, metric, run.expected[name], array, run.unit.where)
+                for name, array in changed.items()
             ]
         )
         for metric in metrics

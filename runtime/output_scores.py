@@ -11,7 +11,7 @@ from qir.runtime.metrics import Metric
 from qir.runtime.sensitivity import checked_score
 from qir.runtime.session import Session
 from qir.runtime.twins import Twin
-from qir.runtime.units import Array, Unit
+from qir.runtime.units import Array, Unit, float_outputs
 from qir.runtime.workers import cores, ordered_map
 
 
@@ -27,9 +27,7 @@ class OutputScores:
         session = Session(floats, threads=1)
         names = [v.name for v in dict.fromkeys(floats.outputs) if v.producer is not None]
         found = ordered_map(lambda unit: session.run(unit.feeds, names), units, cores(), session.stop)
-        self._expected = [
-            {name: array for name, array in outputs.items() if array.dtype.kind == "f"} for outputs in found
-        ]
+        self._expected = [float_outputs(outputs) for outputs in found]
 
     def means(self, outputs: Iterable[Mapping[str, Array]]) -> Sequence[float]:
         """Each metric for outputs in the order of the samples; CalibrationError where they are not finite."""
@@ -44,9 +42,10 @@ class OutputScores:
         self, metric: Metric, expected: Mapping[str, Array], found: Mapping[str, Array], unit: Unit
     ) -> float:
         twins = {name: Twin(name, "output", name, name) for name in expected}
+        got = float_outputs({name: found[name] for name in expected})
         return metric.worst(
             [
-                checked_score(twins[name], metric, array, found[name], unit.where)
+                checked_score(twins[name], metric, array, got[name], unit.where)
                 for name, array in expected.items()
             ]
         )

@@ -54,3 +54,19 @@ def for_onnxruntime(array: Array) -> Array:
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     items = [s.decode() if isinstance(s, bytes) else str(s) for s in array.ravel().tolist()]
     return np.array([*items, None], dtype=object)[:-1].reshape(array.shape)
+
+
+def numbers_of(value: object) -> Array | None:
+    """An output as an array; sequences and maps by what they hold, in a row. None for what is no number."""
+    if isinstance(value, list | dict):
+        parts = [numbers_of(part) for part in (value.values() if isinstance(value, dict) else value)]
+        held = [np.ravel(part) for part in parts if part is not None]
+        return None if len(held) < len(parts) else np.concatenate(held or [np.zeros(0, np.float32)])
+    array = np.asarray(value)
+    return array if array.dtype.kind in "fiub" else None
+
+
+def float_outputs(outputs: Mapping[str, object]) -> dict[str, Array]:
+    """Those outputs that hold floats, as `numbers_of` gives them."""
+    found = {name: numbers_of(value) for name, value in outputs.items()}
+    return {name: array for name, array in found.items() if array is not None and array.dtype.kind == "f"}

@@ -109,7 +109,7 @@ def coarse_quant(quant: Node) -> Node | None:
 
 def is_coarse(quant: Node) -> bool:
     """True for the first of the two quants of error compensation: it belongs to those that read it."""
-    return any(is_quant(use.node) and use.index == 1 for use in quant.output.uses)
+    return is_quant(quant) and any(is_quant(use.node) and use.index == 1 for use in quant.output.uses)
 
 
 def layers_reading(quant: Node) -> tuple[Node, ...]:
