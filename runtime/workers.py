@@ -12,6 +12,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _MOST = 16
+POOL = "qir"
+"""With what the names of threads that run a map begin."""
 
 
 def cores() -> int:
@@ -30,7 +32,7 @@ def ordered_map(
     make calls under way return soon.
     """
     pending: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="qir")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=POOL)
     finished = False
     try:
         failure: Exception | None = None

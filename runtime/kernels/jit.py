@@ -15,6 +15,9 @@ from typing import Generic, ParamSpec, TypeVar, cast
 
 _log = logging.getLogger(__name__)
 
+COMPILER = "qir-kernel"
+"""Name of threads that compile ahead."""
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -64,7 +67,7 @@ class Kernel(Generic[P, R]):
     def prefetch(self) -> None:
         """Resolve in a thread of its own: loading numba takes a while, which other work can fill."""
         if self._compiled is None:
-            threading.Thread(target=self._resolve_quietly, name="qir-kernel").start()
+            threading.Thread(target=self._resolve_quietly, name=COMPILER).start()
 
     def _resolve_quietly(self) -> None:
         with contextlib.suppress(Exception):  # the first call has it again, and can tell its caller
