@@ -196,13 +196,25 @@ class PartialTable:
     def saturates_at(self) -> int | None:
         """The rank from which on raising more nodes brings less than 1 % of what raising all rows brings.
 
-        None when raising them brings nothing.
+        None when raising them brings nothing, or when the last row `still_gains`.
         """
-        if not self.rows:
-            return None
+        return None if self.still_gains else self._nearly_best
+
+    @property
+    def still_gains(self) -> bool:
+        """Whether raising the last row brings more than 1 % of what raising all brings, and no float model.
+
+        What nodes behind it would bring is not known then.
+        """
+        rank = self._nearly_best
+        return rank == len(self.rows) and self.rows[-1].without != self.metric.worst(())
+
+    @property
+    def _nearly_best(self) -> int | None:
+        """The first rank with 99 % of the most that any brings; None when none brings anything."""
         sign = 1 if self.metric.low_is_worse else -1
         gains = [sign * (row.without - self.all_quantized) for row in self.rows]
-        best = max(gains)
+        best = max(gains, default=0.0)
         if not best > 0:
             return None
         if math.isinf(best):
@@ -229,6 +241,7 @@ class PartialTable:
                 "picked": self.picked,
                 "all_quantized": plain(self.all_quantized),
                 "saturates_at": self.saturates_at,
+                "still_gains": self.still_gains,
                 "picture": picture,
                 "rows": rows,
             }

@@ -147,7 +147,12 @@ def test_where_the_curve_saturates() -> None:
         return PartialTable(None, CosineSimilarity(), 1, 0.999, "threshold", whole, rows)
 
     assert table(0.5, 0.6, 0.995, 0.999, 1.0).saturates_at == 2
+    assert table(0.5, 0.6, 0.8, 0.9).saturates_at is None
+    assert table(0.5, 0.6, 0.8, 0.9).still_gains
+    assert table(0.5, 0.6, 0.8, 1.0).saturates_at == 3, "the model is the float one"
+    assert not table(0.5, 0.6, 0.995, 0.999, 1.0).still_gains
     assert table(0.5, 0.5, 0.4).saturates_at is None
+    assert not table(0.5, 0.5, 0.4).still_gains
     assert table(0.5).saturates_at is None
 
 

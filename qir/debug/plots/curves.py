@@ -63,6 +63,8 @@ def partial_plot(table: PartialTable) -> bytes:
     if table.saturates_at is not None:
         label = f"from here on less than 1 % is gained ({table.saturates_at} nodes)"
         axes.axvline(table.saturates_at, color="0.6", linestyle=":", linewidth=1.5, label=label)
+    elif table.still_gains:
+        axes.plot([], [], " ", label="the last node still gains: a higher threshold analyses more")
     every = [s for _, scores in curves for s in scores]
     _finish(axes, scale, _drawn(scale, [*every, table.all_quantized]))
     name_nodes(axes, names, "node, the most sensitive first")
