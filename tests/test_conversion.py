@@ -98,7 +98,7 @@ def test_nothing_is_written_for_a_record_that_does_not_fit(quantized: qir.Quanti
     [
         (b"", r"the record 'r.txt' is empty, no layers to be quantized"),
         (b"\xff\xfe", "is not text in UTF-8"),
-        (b"record {", r"the record file 'r.txt' cannot be parsed"),
+        (b"record {", r"the record_file{r.txt} cannot be parsered"),
         (None, "r.txt' cannot be read: No such file"),
     ],
 )

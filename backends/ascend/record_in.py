@@ -113,17 +113,15 @@ def _check_still_there(graph: Graph, records: Mapping[str, LayerRecord]) -> None
         if name in top:
             continue
         if name in bodies:
-            raise BackendError(
-                f"layer '{name}' cannot be quantized: it stands in a body, which runs in float"
-            )
+            raise BackendError(f"layer {name} cannot be quantized: it stands in a body, which runs in float")
         for node in walk_nodes(graph):
             if name in json.loads(node.metadata.get("qir.fused", "[]")):
                 raise BackendError(
-                    f"layer '{name}' cannot be quantized: it has been folded into '{node.name}'; name that "
+                    f"layer {name} cannot be quantized: it has been folded into '{node.name}'; name that "
                     "layer, or set skip_fusion"
                 )
         raise BackendError(
-            f"layer '{name}' cannot be quantized: the pipeline has removed it, for its result is constant, "
+            f"layer {name} cannot be quantized: the pipeline has removed it, for its result is constant, "
             "not needed, or that of another node"
         )
 
@@ -134,7 +132,7 @@ def _apply_layer(graph: Graph, node: Node, rule: OpRule | None, record: LayerRec
     else:
         reason = rule.refuse(node)
     if rule is None or reason is not None:
-        raise BackendError(f"layer '{node.name}' cannot be quantized: {reason}")
+        raise BackendError(f"layer {node.name} cannot be quantized: {reason}")
     activation = activation_params(node, rule, record)
     weight = rule.operand("weight")
     if weight is None:

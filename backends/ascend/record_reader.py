@@ -49,6 +49,8 @@ _WTS_TYPES = ("INT4", "INT6", "INT7", "INT8")
 _MAX_SHIFT = 16
 _EPSILON = float(np.finfo(np.float32).eps)
 _LIMITS = {"INT4": (-8, 7), "INT8": (-128, 127), "INT16": (-32768, 32767)}
+_POSITIVE = "shoule be in positivate range of float32"
+"""In AMCT's spelling, as all messages that AMCT has: scripts look for them."""
 _UNKNOWN_FIELD = "has no field named"
 _RUN = re.compile(r"^[ \t]*(\w+): ?[-+.\w]+\n(?:[ \t]*\1: ?[-+.\w]+\n)+", re.MULTILINE)
 """Lines that give a repeated field one value each."""
@@ -109,15 +111,16 @@ def _entries(text: str, filename: str) -> dict[str, _LayerMessage]:
         _parse(text, book, filename)
     except text_format.ParseError as error:
         raise BackendError(
-            f"the record file '{filename}' cannot be parsed as a scale-offset record: {error}"
+            f"the record_file{{{filename}}} cannot be parsered, please ensure it matches with "
+            f"scale_offset_record.proto! ({error})"
         ) from error
     found: dict[str, _LayerMessage] = {}
     for number, entry in enumerate(book.record, start=1):
         where = f"record {number} of '{filename}'"
         if not entry.HasField("key"):
-            raise BackendError(f"cannot find 'key' in {where}; it is the name of a layer")
+            raise BackendError(f'Cannot find "key" in record file. (It is the name of a layer; {where})')
         if not entry.HasField("value"):
-            raise BackendError(f"cannot find 'value' of layer '{entry.key}' in {where}")
+            raise BackendError(f"cannot find 'value' in {entry.key} in record_file. ({where})")
         if entry.key in found:
             raise BackendError(f"layer '{entry.key}' stands twice in '{filename}'; delete one of its records")
         found[entry.key] = entry.value
@@ -152,15 +155,20 @@ def _read(layer: str, value: _LayerMessage, filename: str) -> LayerRecord:
     for name in ("scale_d", "offset_d"):
         if not value.HasField(name):
             raise BackendError(
-                f"cannot find {name} of layer '{layer}' in '{filename}'; was the calibration run to its end?"
+                f"cannot find {name} of layer {layer} in record_file, please check data calibration process! "
+                f"('{filename}')"
             )
     act_type = value.act_type or value.dst_type or "INT8"
     _check_type(layer, "act_type", act_type, _ACT_TYPES)
     _check_type(layer, "wts_type", value.wts_type or "INT8", _WTS_TYPES)
-    _check_each(layer, "scale_d", [value.scale_d], _are_scales, "in the positive range of float32")
+    _check_each(layer, "scale_d", [value.scale_d], _are_scales, _POSITIVE)
     low, high = _LIMITS[act_type]
     _check_each(
-        layer, "offset_d", [value.offset_d], lambda x: (low <= x) & (x <= high), f"in [{low}, {high}]"
+        layer,
+        "offset_d",
+        [value.offset_d],
+        lambda x: (low <= x) & (x <= high),
+        f"should be in [{low}, {high}]",
     )
     _check_weight(layer, value, filename)
     _check_balance(layer, value)
@@ -181,7 +189,7 @@ def _read(layer: str, value: _LayerMessage, filename: str) -> LayerRecord:
 
 
 def _read_draft(layer: str, value: _LayerMessage) -> DraftRecord:
-    _check_each(layer, "scale_w", value.scale_w, _are_scales, "in the positive range of float32")
+    _check_each(layer, "scale_w", value.scale_w, _are_scales, _POSITIVE)
     _check_balance(layer, value)
     return DraftRecord(
         tuple(value.scale_w),
@@ -195,7 +203,7 @@ def _read_draft(layer: str, value: _LayerMessage) -> DraftRecord:
 def _check_balance(layer: str, value: _LayerMessage) -> None:
     _check_each(
         layer, "tensor_balance_factor", value.tensor_balance_factor,
-        lambda x: (x >= _EPSILON) & (x <= 1 / _EPSILON), f"in [{_EPSILON:.9g}, {1 / _EPSILON:.9g}]",
+        lambda x: (x >= _EPSILON) & (x <= 1 / _EPSILON), f"should be in [{_EPSILON:.9g}, {1 / _EPSILON:.9g}]",
     )  # fmt: skip
 
 
@@ -207,19 +215,21 @@ def _check_weight(layer: str, value: _LayerMessage, filename: str) -> None:
         return
     for name in ("scale_w", "offset_w"):
         if not getattr(value, name):
-            raise BackendError(f"cannot find {name} of layer '{layer}' in '{filename}'")
+            raise BackendError(f"cannot find {name} of layer {layer} in record_file ('{filename}')")
     scales, offsets = len(value.scale_w), len(value.offset_w)
     if scales != offsets:
         raise BackendError(
-            f"scale_w's length, offset_w's length should be equal in layer '{layer}', "
-            f"not {scales} and {offsets}"
+            f"scale_w's length, offset_w's length should be equal in layer {layer}. "
+            f"(They are {scales} and {offsets})"
         )
-    _check_each(layer, "scale_w", value.scale_w, _are_scales, "in the positive range of float32")
-    _check_each(layer, "offset_w", value.offset_w, lambda x: x == 0, "0")
-    _check_each(layer, "shift_bit", value.shift_bit, lambda x: x <= _MAX_SHIFT, f"0, or 1 to {_MAX_SHIFT}")
+    _check_each(layer, "scale_w", value.scale_w, _are_scales, _POSITIVE)
+    _check_each(layer, "offset_w", value.offset_w, lambda x: x == 0, "should be 0")
+    _check_each(
+        layer, "shift_bit", value.shift_bit, lambda x: x <= _MAX_SHIFT, f"should be 0, or 1 to {_MAX_SHIFT}"
+    )
     if any(value.shift_bit):
         raise BackendError(
-            f"shift_bit is not supported, please delete shift_bit of layer '{layer}' in the record file"
+            f"shift_bit is not support, please delete shift_bit of layer {layer} in record_file"
         )
 
 
@@ -237,9 +247,7 @@ def _check_each(
     failing = np.flatnonzero(~hold(np.asarray(values, np.float64)))
     if failing.size:
         i = int(failing[0])
-        raise RecordValueError(
-            f"{name}'s value should be {what} in layer '{layer}', not {values[i]} (entry {i})"
-        )
+        raise RecordValueError(f"{name}'s value {what} in layer {layer}. (It is {values[i]}, entry {i})")
 
 
 def _check_type(layer: str, name: str, given: str, allowed: tuple[str, ...]) -> None:
