@@ -244,6 +244,14 @@ def test_refine_says_what_its_budget_did_not_allow() -> None:
     assert strategy.note() == ""
 
 
+def test_binary_search_says_that_fewer_may_do() -> None:
+    strategy = BinarySearchStrategy()
+    search(strategy, 40, Asked(lambda gone: len(gone) >= 7))
+    assert "fewer than 7 may do: strategy Refine" in strategy.note()
+    search(strategy, 40, Asked(lambda gone: len(gone) >= 1))
+    assert strategy.note() == ""
+
+
 def test_a_strategy_can_be_used_again() -> None:
     for strategy in (BinarySearchStrategy(), GreedyStrategy(), RefineStrategy()):
         runs = []

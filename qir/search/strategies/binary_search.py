@@ -49,6 +49,16 @@ class BinarySearchStrategy(Strategy):
             return len(self._layers).bit_length()
         return max(self._middle - self._left, self._right - self._middle, 0).bit_length()
 
+    def note(self) -> str:
+        """That fewer layers may do where accuracy is not monotone: prefixes passed by were not tried."""
+        count = sum(not quantized for quantized in self._passed.values())
+        if count < 2:
+            return ""
+        return (
+            "binary search takes it that accuracy grows with every layer in float. Where it does not, fewer "
+            f"than {count} may do: strategy Refine looks for them, in more evaluations"
+        )
+
     def _propose(self, k: int) -> Proposal:
         self._middle = k
         self._proposed = rolled_back(self._layers, self._layers[: k + 1])
