@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +377,27 @@ def test_sensitivities_are_amcts() -> None:
     assert cosine.compare(np.float32([1, 0]), np.float32([0, 1])) == 0.5
     assert MseSensitivity().compare(one, np.float32([1, 1, 1, 5])) == 1.0
     assert MseSensitivity(do_normalization=True).compare(np.float32([0, 2]), np.float32([0, 8])) < 1e-6
+
+
+def test_models_that_are_quantized_are_refused() -> None:
+    amct.create_quant_config("config.json", "net.onnx")
+    amct.quantize_model("config.json", "net.onnx", "modified.onnx", "record.txt")
+    amct.accuracy_based_auto_calibration("net.onnx", Judge(), "config.json", "record.txt", "out/net")
+    for model in ("modified.onnx", "out/net_fake_quant_model.onnx", "out/net_deploy_model.onnx"):
+        for call in (
+            partial(amct.create_quant_config, "c.json", model),
+            partial(amct.quantize_model, "config.json", model, "m.onnx", "r.txt"),
+            partial(amct.accuracy_based_auto_calibration, model, Judge(), "config.json", "r.txt", "new/net"),
+        ):
+            with pytest.raises(RuntimeError, match="for following quant layers are in the model"):
+                call()
+        assert not Path("c.json").exists()
+        assert not Path("m.onnx").exists()
+
+
+def test_the_float_model_cannot_be_saved() -> None:
+    amct.create_quant_config("config.json", "net.onnx")
+    amct.accuracy_based_auto_calibration("net.onnx", Judge(), "config.json", "record.txt", "out/net")
+    with pytest.raises(RuntimeError, match="is no calibration model"):
+        amct.save_model("net.onnx", "record.txt", "new/net")
+    assert not list(Path("new").glob("*"))

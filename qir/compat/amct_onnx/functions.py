@@ -16,6 +16,7 @@ from qir.compat.common.calibration_graph import (
     calibration_graph,
 )
 from qir.compat.common.errors import amct_errors
+from qir.compat.common.float_models import checked_float
 from qir.compat.common.outputs import check_distinct, make_folder, write_text
 from qir.compat.common.saving import MODEL_FILES, save_calibrated, write_converted
 from qir.config.open import create_quant_config as new_config
@@ -47,7 +48,7 @@ def create_quant_config(
     check_type("updated_model", updated_model, str, optional=True)
     with amct_errors():
         check_distinct(model_file, config_file, updated_model)
-        graph = load(model_file)
+        graph = checked_float(load(model_file))
         config = new_config(
             graph, skipped, batch_num, activation_offset, config_defination, pipeline=PIPELINE
         )
@@ -113,7 +114,7 @@ def save_model(
     modified = one_of_spellings(
         "save_model", _SPELLINGS, (modified_onnx_file, modfied_onnx_file, modified_onnx_model)
     )
-    save_calibrated(modified, record_file, save_path, MODEL_FILES)
+    save_calibrated(modified, record_file, save_path, MODEL_FILES, watched=True)
 
 
 def convert_qat_model(model_file: str, save_path: str, record_file: str | None = None) -> None:
@@ -142,7 +143,7 @@ def _write_calibration(
     assert record_file is not None
     with amct_errors():
         check_distinct(model_file, config_file, modified, record_file)
-        made = make(load(model_file), config_file, os.path.abspath(record_file))
+        made = make(checked_float(load(model_file)), config_file, os.path.abspath(record_file))
         for path in (modified, record_file):
             make_folder(Path(path))
         save(made.graph, modified)

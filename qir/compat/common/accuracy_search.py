@@ -23,6 +23,7 @@ from qir.compat.common.auto_calibration import SensitivityBase, sensitivity_of
 from qir.compat.common.calibration_graph import PIPELINE, calibration_graph
 from qir.compat.common.evaluators import run_calibration
 from qir.compat.common.fed_batches import FedBatches
+from qir.compat.common.float_models import checked_float
 from qir.compat.common.outputs import absolute, make_folder, write_text
 from qir.compat.common.saving import MODEL_FILES, calibrated_records
 from qir.compat.common.sessions import runs
@@ -168,7 +169,7 @@ def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
 
 def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     """Let the evaluator run a calibration graph, and quantize every layer by what its ops have seen."""
-    original = load(job.model_file)
+    original = checked_float(load(job.model_file))
     made = calibration_graph(original, job.config_file, job.record_file, job.pipeline)
     watch_inputs(made.graph, job.record_file, made.batch_num)
     modified = place.scratch / "modified_model.onnx"

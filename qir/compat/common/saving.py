@@ -23,6 +23,7 @@ from qir.ir.graph import Graph
 from qir.ir.walk import walk_nodes
 from qir.models import load
 from qir.passes.balancing.scaling import BALANCE_FACTOR, FIELD
+from qir.runtime.calibration_ops import DOMAIN
 
 MODEL_FILES = ("fake_quant_model", "deploy_model", "quant_info")
 """What save_model of AMCT writes; the record it was given."""
@@ -30,10 +31,16 @@ _log = logging.getLogger(__name__)
 
 
 def save_calibrated(
-    modified: str, record_file: str | None, save_path: str | None, kinds: Collection[str]
+    modified: str,
+    record_file: str | None,
+    save_path: str | None,
+    kinds: Collection[str],
+    *,
+    watched: bool = False,
 ) -> None:
     """save_model of a calibration graph in a file, with checks of all arguments but the first.
 
+    `watched` says that the file must hold calibration ops: that of amct_pytorch has none.
     CompatTypeErrors, CompatValueErrors and CompatRuntimeErrors are AMCT's.
     """
     check_strings({"record_file": record_file, "save_path": save_path})
@@ -42,7 +49,10 @@ def save_calibrated(
     with amct_errors():
         check_distinct(modified, record_file, *map(str, output_paths(save_path)))
         records = calibrated_records(record_file, runs().failure(record_file))
-        write_models(quantized_graph(load(modified), records, Path(modified).name), save_path, kinds)
+        graph = load(modified)
+        if watched and DOMAIN not in graph.opsets:
+            raise CompatRuntimeError(f"'{modified}' is no calibration model; give the file of quantize_model")
+        write_models(quantized_graph(graph, records, Path(modified).name), save_path, kinds)
 
 
 def calibrated_records(record_file: str, failure: str | None) -> Mapping[str, LayerRecord]:
