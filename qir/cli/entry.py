@@ -55,10 +55,22 @@ def os_error(error: OSError) -> str:
     return f"the output cannot be written: {reason}" if full else reason
 
 
+def _open_closed_streams() -> None:
+    """Nothing in the place of standard streams that the caller has closed (`>&-`).
+
+    A file opened later would otherwise get the number of one, and whatever a library prints in it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: that of the stream
+            setattr(sys, name, os.fdopen(number, mode))
+
+
 def _run(module: str) -> None:
     # A compiler of other people's models reports to nobody. ONNX Runtime then complains of no home that
     # it cannot write to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    _open_closed_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may want it ignored
         signal.signal(signal.SIGINT, end_at_once)
     try:

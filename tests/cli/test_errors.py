@@ -104,6 +104,17 @@ def test_output_that_finds_no_room_is_one_message(words: str) -> None:
     assert (done.returncode, done.stderr) == (1, message)
 
 
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_stream_that_the_caller_has_closed_harms_nothing(closed: int, tmp_path: Path) -> None:
+    start = "from qir.cli.entry import qir_opt as run; run()"
+    words = [sys.executable, "-c", start, "sample:digits", "-p", "fuse-bn", "--print-ir", "after-all"]
+    for output in ("-", str(tmp_path / "x.qir")):
+        shell = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *words, "-o", output]
+        done = subprocess.run(shell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        assert done.returncode == 0
+    assert (tmp_path / "x.qir").read_text().startswith("graph @")
+
+
 def test_an_interrupt_that_comes_out_as_another_error_is_one(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         main, arguments(tmp_path, "raise ImportError('halfway') from KeyboardInterrupt()")
