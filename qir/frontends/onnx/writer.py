@@ -142,21 +142,24 @@ class _Writer:
             made.domain = domain
         made.input.extend([self._name(v) for v in (node.inputs if inputs is None else inputs)])
         made.output.extend([self._name(v) for v in node.outputs])
-        sparse = sparse_attributes(node)
-        for key in sorted(node.attributes):
-            attribute = made.attribute.add(name=key)
-            write_attribute(node.attributes[key], attribute, self.write, sparse=key in sparse)
-        write_node_metadata(node, made)
+        if node.attributes:
+            sparse = sparse_attributes(node)
+            for key in sorted(node.attributes):
+                attribute = made.attribute.add(name=key)
+                write_attribute(node.attributes[key], attribute, self.write, sparse=key in sparse)
+        if node.metadata:
+            write_node_metadata(node, made)
 
     def _write_types(
         self, graph: Graph, proto: onnx.GraphProto, returned: Sequence[Value], texts: ValueTexts
     ) -> None:
         """State the types of the values between inputs and outputs, as far as they are known."""
-        stated = {v.name for v in (*returned, *graph.inputs)}
+        stated = {*returned, *graph.inputs, *self._names}
         for node in graph.nodes:
             for value in node.outputs:
-                known = value is not None and value not in self._names and value.name not in stated
-                if value is not None and known and (is_writable(value.type) or value.name in texts):
+                if value is None or value in stated:
+                    continue
+                if is_writable(value.type) or value.name in texts:
                     self._describe(value, proto.value_info.add(name=value.name), texts)
 
     def _describe(self, value: Value, proto: onnx.ValueInfoProto, texts: ValueTexts) -> None:
