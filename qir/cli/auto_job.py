@@ -95,7 +95,7 @@ def step_line(step: Step) -> str:
     metric = f"metric {metric_text(step.metric)}, loss {loss:.6g}"
     verdict = "keeps the accuracy" if satisfied else "loses too much"
     left = step.evaluations_left
-    more = "" if left is None else f"; at most {left} more evaluations"
+    more = f"; at most {left} more evaluation{'s' if left > 1 else ''}" if left else ""
     return f"step {step.number}: {layers}, {metric}: {verdict} ({where}){more}"
 
 
