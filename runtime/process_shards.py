@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
 
 from qir.ir.errors import CalibrationError, ConfigError
@@ -23,14 +27,11 @@ class ProcessShards:
             raise ConfigError(f"workers must be at least 1, not {count}")
         self.count = count
         self._recoveries = 0
-        self._context = multiprocessing.get_context("spawn")
         self._open()
 
     def _open(self) -> None:
-        self._stop = self._context.Event()
-        self._pool = ProcessPoolExecutor(
-            self.count, self._context, initializer=start_process, initargs=(self._stop,)
-        )
+        self._spawned = _Spawned()
+        self._pool = ProcessPoolExecutor(self.count, self._spawned, initializer=start_process)
 
     def __enter__(self) -> ProcessShards:
         return self
@@ -39,12 +40,13 @@ class ProcessShards:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            self._stop.set()
+            self.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, job: Job) -> Future[Answer | None]:
         """Run a job in one of the processes."""
-        return self._pool.submit(run_job, job)
+        with _interrupts_later():  # a process may start here
+            return self._pool.submit(run_job, job)
 
     def is_lost(self, error: Exception) -> bool:
         """True when a process has died; the pool is then of no use any more."""
@@ -52,7 +54,7 @@ class ProcessShards:
 
     def recover(self, error: Exception, where: str) -> None:
         """A new pool, a few times; CalibrationError then."""
-        self._stop.set()
+        self.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._recoveries += 1
         if self._recoveries > _RECOVERIES:
@@ -65,4 +67,52 @@ class ProcessShards:
 
     def stop(self) -> None:
         """End the processes at once."""
-        self._stop.set()
+        self._spawned.end()
+
+
+class _Spawned(SpawnContext):
+    """Starts processes afresh and remembers them, to end them even while they import their modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._processes: list[SpawnProcess] = []
+
+    def Process(  # type: ignore[override]  # noqa: N802 - what the executor calls
+        self, *, target: Callable[..., object], args: tuple[object, ...]
+    ) -> SpawnProcess:
+        """A process that the executor is about to start."""
+        process = SpawnProcess(target=target, args=args)
+        self._processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """End those that run."""
+        for process in self._processes:
+            if process.pid is not None:
+                process.terminate()
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Keep Ctrl-C back for the block, and from processes that start in it.
+
+    Ctrl-C reaches all processes of a terminal. One that is loading Python would answer with a traceback, and
+    so would one whose start the parent breaks off; what becomes of it the parent alone decides.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    kept: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)  # None: not one of Python's
+    ours = handler is not None and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, lambda number, _frame: kept.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new process keeps the mask
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if ours:
+            signal.signal(signal.SIGINT, handler)
+        if kept:
+            signal.raise_signal(signal.SIGINT)

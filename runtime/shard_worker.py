@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import parent_process
-from multiprocessing.synchronize import Event
 
 from qir.ir.files import data_beside
 from qir.ir.parser import parse_graph
@@ -19,8 +18,6 @@ from qir.runtime.collect import Collector, Taps
 from qir.runtime.measured import Arrays, Measured, Problem, packed
 from qir.runtime.statistics import TensorStatistics
 from qir.runtime.units import Unit
-
-_WATCH_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -107,18 +104,17 @@ def forget_graphs() -> None:
     _workshop.cache_clear()
 
 
-def start_process(stop: Event) -> None:
-    """Prepare a worker process of our own: it ends at once when `stop` is set or its parent is gone.
+def start_process() -> None:
+    """Prepare a worker process of our own: it ends at once when its parent is gone.
 
     Ctrl-C reaches all processes of a terminal; the parent alone decides what comes of it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
+    threading.Thread(target=_watch, daemon=True).start()
 
 
-def _watch(stop: Event) -> None:
+def _watch() -> None:
     parent = parent_process()
-    while not stop.wait(_WATCH_SECONDS):
-        if parent is not None and not parent.is_alive():
-            break
+    if parent is not None:
+        parent.join()
     os._exit(1)
