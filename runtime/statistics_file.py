@@ -72,7 +72,8 @@ class Statistics(Mapping[str, TensorStatistics]):
             raise CalibrationError(f"{self.where}: {self.problems[name]}")
         if name not in self.tensors:
             raise CalibrationError(
-                f"{self.where} have nothing about tensor '{name}'{did_you_mean(name, self.tensors)}; {_AGAIN}"
+                f"{self.where} have nothing about tensor '{name}'{did_you_mean(name, self.tensors)}; "
+                f"{_AGAIN}, the same --target and the same --pipeline"
             )
         return self.tensors[name]
 
