@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qir.search.configurations import Configuration, lowered
+from qir.search.errors import EvaluatorError
 from qir.search.evaluators.base import Evaluator
 from qir.search.evaluators.checked import measured
+from qir.search.evaluators.kept import Kept
 from qir.search.fingerprints import Fingerprints, Part
 from qir.search.journal import Journal
 from qir.search.stored_metrics import Unknown, decode_metric, encode_metric
@@ -53,10 +55,21 @@ class Evaluations:
     journalled: int = 0
     seconds: float = 0.0
     _known: dict[str, Measurement] = field(default_factory=dict)
+    _kept: Kept | None = None
+    _kept_before: Sequence[str] = ()
+    """What the evaluator had kept after each evaluation of the runs that this one goes on from."""
 
     def original(self, model: Path) -> Measurement:
-        """The metric of the original model."""
-        return self._metric(None, lambda: model, "the original model")
+        """The metric of the original model; it comes first, once the evaluator was told the model.
+
+        It is asked for again where it was all that an earlier run has come to, and left its mark.
+        """
+        self._kept = Kept(self.evaluator)
+        self._kept_before = self.journal.kept(self.inputs.evaluator)
+        found = self._metric(None, lambda: model, "the original model")
+        if not found.from_journal:
+            self._kept_before = ()
+        return found
 
     def configured(self, configuration: Configuration, write: Callable[[], Path]) -> Measurement:
         """The metric of a configuration; `write` writes its fake-quant model where that is needed."""
@@ -72,18 +85,36 @@ class Evaluations:
             return self._known[repr(names)]
         key = self.inputs.key(ORIGINAL_KEY if configuration is None else MODEL_KEY)
         metric = self._remembered(key, names)
-        if not isinstance(metric, Unknown):
+        is_marked = configuration is None and len(self._kept_before) == 1 and any(self._kept_before)
+        if not isinstance(metric, Unknown) and not is_marked:
             self.journalled += 1
             found = Measurement(metric, 0.0, from_journal=True)
         else:
             if configuration is not None:
                 self._check_limits()
             found = self._ask(write(), what)
+            kept = "" if self._kept is None else self._checked(self._kept, configuration is None)
             self.journal.append({
                 "kind": "metric", "key": key, "lowered": names, "metric": encode_metric(found.metric),
-                "seconds": round(found.seconds, 3),
+                "seconds": round(found.seconds, 3), "kept": [self.inputs.evaluator, kept],
             })  # fmt: skip
         self._known[repr(names)] = Measurement(found.metric, 0.0, from_journal=True)
+        return found
+
+    def _checked(self, kept: Kept, is_original: bool) -> str:
+        """What the evaluator has kept by now.
+
+        EvaluatorError when that was the same after all evaluations of earlier runs, and is another thing now:
+        then it has kept it of the first model, which in this run was not the original one.
+        """
+        found, before = kept.digest(), set(self._kept_before)
+        if not is_original and len(before) == 1 and any(before) and found not in before:
+            raise EvaluatorError(
+                f"the evaluator has kept {kept.title()} of the first model that it was given, which was not "
+                "the original one, because this search goes on from its journal: its metrics cannot be "
+                "compared. Begin anew with restart (--restart), or let it keep what it needs in "
+                "prepare(model_file)"
+            )
         return found
 
     def _remembered(self, key: str, names: dict[str, list[str]] | None) -> object:

@@ -7,7 +7,8 @@ process or a full disk is dropped. One process at a time may hold a journal.
 
     {"kind": "inputs", "weights": digest, "graph": …, "config": …, "data": …, "evaluator": …, …}
     {"kind": "ranking", "key": digest, "scores": {layer: score}}
-    {"kind": "metric", "key": digest, "lowered": null or {rung: [layer]}, "metric": {…}, "seconds": 1.5}
+    {"kind": "metric", "key": digest, "lowered": null or {rung: [layer]}, "metric": {…}, "seconds": 1.5,
+     "kept": [digest of the evaluator, digest of what it had kept of models by then]}
     {"kind": "best", "key": digest, "lowered": {rung: [layer]}}
 
 `lowered` says which layers are not INT8 (none: `{}`), and null stands for the original model.
@@ -106,6 +107,11 @@ class Journal:
     def metric(self, key: str, lowered: Mapping[str, list[str]] | None) -> Line | None:
         """The line about one configuration (None: the original model), if it was evaluated."""
         return self._last("metric", key, lowered)
+
+    def kept(self, evaluator: str) -> list[str]:
+        """What an evaluator of that fingerprint had kept of models, after each of its evaluations."""
+        notes = [line.get("kept") for line in self._lines if line.get("kind") == "metric"]
+        return [str(note[1]) for note in notes if isinstance(note, list) and note[:1] == [evaluator]]
 
     def best(self, key: str) -> Line | None:
         """The line about the model whose files were put in place last."""
