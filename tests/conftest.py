@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 # telemetry, complains of a home that it cannot write to.
 for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ.update(TERM="xterm", ORT_DISABLE_TELEMETRY="1")
 
 # A busy machine is no fault of the code: what a test finds must not depend on how fast data are drawn. Nor on
 # luck: each run draws the same, and `pytest --hypothesis-profile explore` looks for what they leave out.

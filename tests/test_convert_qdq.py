@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def qdq_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """The digits classifier as ONNX Runtime quantizes it per channel, with activations of either sign."""
     path = tmp_path_factory.mktemp("qdq") / "qdq.onnx"
     quantization.quantize_static(
-        SAMPLE.model,
+        shutil.copy(SAMPLE.model, path.parent),  # it writes beside the model, as other processes might
         path,
         Images(),
         quant_format=quantization.QuantFormat.QDQ,

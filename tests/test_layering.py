@@ -49,7 +49,7 @@ def test_only_the_registry_imports_passes(imports: grimp.ImportGraph) -> None:
         ("numba", ("qir.runtime.kernels",)),
         ("networkx", ("qir.ir.views",)),
         ("click", ("qir.cli.",)),
-        ("rich", ("qir.cli.", "qir.debug.text")),
+        ("rich", ("qir.cli.", "qir.console", "qir.debug.text")),
         ("matplotlib", ("qir.sensitivity_plot", "qir.debug.plots.")),
     ],
 )

@@ -22,7 +22,7 @@ from qir.config.levels.reader import levels_of
 from qir.passes.pipeline import parse_pipeline
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [(m[1], m[2]) for m in re.finditer(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)]
 ASCEND = target_named("ascend")
 
@@ -98,9 +98,12 @@ def test_the_quant_config_is_one() -> None:
 
 
 def test_links_lead_to_files_and_headings() -> None:
+    texts = {
+        file: (ROOT / file).read_text(encoding="utf-8") for file in ("README.md", "benchmarks/README.md")
+    }
     headings = {
-        file: {_anchor(line) for line in (ROOT / file).read_text().splitlines() if line.startswith("#")}
-        for file in ("README.md", "benchmarks/README.md")
+        file: {_anchor(line) for line in text.splitlines() if line.startswith("#")}
+        for file, text in texts.items()
     }
     for target in re.findall(r"\]\(([^)\s]+)\)", TEXT):
         file, _, anchor = target.partition("#")

@@ -151,7 +151,10 @@ def test_run_of_a_sample_needs_no_data(tmp_path: Path) -> None:
         (("quantize", "sample:digits", "-o", "no/such/out"), ("does not exist",)),
     ],
 )
-def test_errors(words: tuple[str | Path, ...], parts: tuple[str, ...]) -> None:
+def test_errors(
+    words: tuple[str | Path, ...], parts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     result = run(*words)
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")

@@ -34,7 +34,7 @@ def test_quantize_with_a_report(tmp_path: Path) -> None:
     assert [last["name"], *cosines] in [[line[0], *line[-2:]] for line in lines if len(line) > 2]
     accuracy = document["summary"]["accuracy"]
     assert f"FP32 {accuracy['float']:.4f}, fake-quant {accuracy['quantized']:.4f}" in done.stdout
-    assert accuracy["metric"] in (tmp_path / "d_report.html").read_text()
+    assert accuracy["metric"] in (tmp_path / "d_report.html").read_text(encoding="utf-8")
     first = (tmp_path / "d_report.html").read_bytes()
     again = run("report", tmp_path / "d", "-o", tmp_path / "page.html")
     assert again.stdout == f"wrote {tmp_path / 'page.html'}\n"

@@ -59,7 +59,7 @@ def test_a_page_about_the_result(tmp_path: Path) -> None:
     page = tmp_path / "d_report.html"
     for path in (page, tmp_path / "d_report.json"):
         assert f"wrote {path}" in done.stdout
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     for heading in ("Phases of the tuning", "Search", "Layers"):
         assert re.search(rf"<h2[^>]*>{heading}</h2>", text), heading
     assert "given back" in text
@@ -68,7 +68,7 @@ def test_a_page_about_the_result(tmp_path: Path) -> None:
     assert all(layer["isolated"] is not None for layer in report["layers"] if layer["precision"] == "int8")
     failed = run(tmp_path, "--max-drop", "0.5", "--ladder", "int16", "--report", "--restart")
     assert failed.exit_code == 3
-    assert "The search ended without a model" in page.read_text()
+    assert "The search ended without a model" in page.read_text(encoding="utf-8")
 
 
 def test_quantize_takes_the_configuration(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_runall_leaves_everything_in_one_folder(opened: Opened, tmp_path: Path) 
         assert (tmp_path / step.file).with_suffix(".csv").is_file()
     assert not list(tmp_path.glob("*.png"))
     assert found.page == tmp_path / "report.html"
-    page = found.page.read_text()
+    page = found.page.read_text(encoding="utf-8")
     assert all(row.node in page for row in found.tables[0].rows)
     worst = [row.node for row in found.tables[0].rows]
     nodes = json.loads((tmp_path / "distribution.json").read_text())["nodes"]

@@ -193,6 +193,7 @@ def test_phases_of_a_tuning(tmp_path: Path) -> None:
     assert [phase["phase"] for phase in phases] == [phase.name for phase in result.phases]
     assert "report/search/phases/0/metric" in places
     assert "report/search/phases/1/layers/int8" in places
+    assert found["report"]["summary"]["accuracy"]["of"] == "what a lambda evaluates"
 
 
 def test_names_are_no_markup(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_names_are_no_markup(tmp_path: Path) -> None:
     write_report(tmp_path / "m", report)
     page = write_page(tmp_path / "m")
     check(page, documents(tmp_path / "m"))
-    assert "<script>alert" not in page.read_text()
+    assert "<script>alert" not in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", ["{}", '{"layers": null, "summary": []}', "[1, 2]", "", '{"layers": [{}]}'])
