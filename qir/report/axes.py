@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 _WANTED = 5
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Axis:
 
     def ticks(self) -> list[Tick]:
         """About five marks at round numbers."""
-        return [Tick(self.place(value), _label(value)) for value in self._round_numbers()]
+        numbers = self._round_numbers()
+        powers = self.logarithmic and any(not _is_plain(value) for value in numbers)
+        return [Tick(self.place(value), _power(value) if powers else _label(value)) for value in numbers]
 
     def _of(self, value: float) -> float:
         return math.log10(value) if self.logarithmic else value
@@ -70,10 +73,19 @@ def _round_step(step: float) -> float:
     return next(power * factor for factor in _STEPS if power * factor >= step * (1 - 1e-9))
 
 
+def _is_plain(value: float) -> bool:
+    return value == 0 or 1e-3 <= abs(value) < 1e5
+
+
+def _power(value: float) -> str:
+    """A power of ten."""
+    return f"10{str(round(math.log10(value))).translate(_RAISED)}"
+
+
 def _label(value: float) -> str:
-    if value and not 1e-3 <= abs(value) < 1e5:
+    if not _is_plain(value):
         mantissa, _, exponent = f"{value:.3g}".partition("e")
         if exponent:
-            power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+            power = str(int(exponent)).translate(_RAISED)
             return (f"10{power}" if mantissa == "1" else f"{mantissa}·10{power}").replace("-", "−")
     return f"{value:.6g}".replace("-", "−")

@@ -10,7 +10,7 @@ from qir.report.axes import Axis, Tick, linear
 from qir.report.numbers import Number
 
 WIDTH, HEIGHT = 720.0, 260.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 12.0, 10.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 20.0, 10.0, 40.0
 _MOST_MARKS = 400
 """Points of one line that are marked, each with a title; longer lines are drawn only."""
 
@@ -66,7 +66,7 @@ def line_chart(
     y_axis: Axis,
     lines: Sequence[tuple[str, Sequence[Sample]]],
 ) -> LineChart:
-    """A chart of lines with names; x are places that are counted from 0."""
+    """A chart of lines with names; x are places, whole numbers."""
     x_axis = linear([sample.x for _, samples in lines for sample in samples])
     placed = tuple(_line(name, style, samples, x_axis, y_axis) for style, (name, samples) in enumerate(lines))
     x_ticks = tuple(tick for tick in x_axis.ticks() if "." not in tick.label)  # places are whole

@@ -77,6 +77,16 @@ def shown(value: float, kind: Kind) -> str:
     return _WORDS[value] if math.isinf(value) else _FORMATS[kind](value).replace("-", "−")
 
 
+def _share(value: float) -> str:
+    """In percent; what is almost nothing is not shown as nothing."""
+    return f"{100 * value:.1f} %" if value == 0 or abs(value) >= 5e-4 else f"{100 * value:.1g} %"
+
+
+def _plain(value: float) -> str:
+    """4 digits, but whole numbers as they are."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+
+
 def _bytes(value: float) -> str:
     return f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB"
 
@@ -84,11 +94,11 @@ def _bytes(value: float) -> str:
 _FORMATS: dict[str, Callable[[float], str]] = {
     "cosine": lambda value: f"{value:.6f}",
     "sqnr": lambda value: f"{value:.1f}",
-    "share": lambda value: f"{100 * value:.1f} %",
+    "share": _share,
     "bytes": _bytes,
     "count": lambda value: f"{value:,.0f}",
     "scale": lambda value: f"{value:.6g}",
-    "plain": lambda value: f"{value:.4g}",
+    "plain": _plain,
 }
 
 

@@ -145,7 +145,7 @@ def _similarities(sources: Sources, rows: Sequence[Any], key: str) -> Iterator[S
     for i, row in enumerate(rows):
         value = as_number((row.get(key) or {}).get("cosine"))
         number = number_at(sources, REPORT, "layers", i, key, "cosine", kind="cosine")
-        yield Sample(i, None if value is None else error_of(value, COSINE), str(row.get("name")), number)
+        yield Sample(i + 1, None if value is None else error_of(value, COSINE), str(row.get("name")), number)
 
 
 def error_chart(sources: Sources) -> LineChart | None:
@@ -159,7 +159,7 @@ def error_chart(sources: Sources) -> LineChart | None:
             value = as_number(score)
             number = number_at(sources, "error", "curves", c, "scores", i, kind=metric_kind(metric))
             name = str(nodes[i].get("node")) if i < len(nodes) else ""
-            samples.append(Sample(i, None if value is None else _length(value, metric), name, number))
+            samples.append(Sample(i + 1, None if value is None else _length(value, metric), name, number))
         lines.append((str(curve.get("label")), samples))
     scores = [as_number(s) for curve in sources.entries("error", "curves") for s in curve.get("scores") or []]
     if not any(samples for _, samples in lines):
@@ -182,7 +182,7 @@ def partial_chart(sources: Sources) -> LineChart | None:
             value = as_number(row.get(key))
             number = number_at(sources, "partial", "rows", i, key, kind=metric_kind(metric))
             samples.append(
-                Sample(i, None if value is None else _length(value, metric), str(row.get("node")), number)
+                Sample(i + 1, None if value is None else _length(value, metric), str(row.get("node")), number)
             )
         lines.append((label, samples))
     scores = [as_number(row.get(key)) for row in rows for key in ("alone", "without")]

@@ -101,7 +101,7 @@ def _accuracy(inputs: SearchInputs, original: Step, best: Step) -> Accuracy | No
     before, after = _plain_metric(original.metric), _plain_metric(best.metric)
     if isinstance(before, str) or isinstance(after, str):
         return None
-    return Accuracy("Metric", f"what {type(inputs.evaluator).__name__} evaluates", before, after)
+    return Accuracy("Metric", f"what {inputs.evaluator.title()} evaluates", before, after)
 
 
 def _entry(strategy: str, result: SearchResult, phases: Sequence[Phase]) -> Entries:

@@ -24,6 +24,11 @@ class MetricEvaluator(Evaluator):
         """What the rule says."""
         return self._compare(original_metric, new_metric)
 
+    def title(self) -> str:
+        """The function's name."""
+        name = getattr(self._metric, "__name__", type(self._metric).__name__)
+        return "a lambda" if name == "<lambda>" else name
+
     def modules(self) -> frozenset[str]:
         """That of the function."""
         return frozenset({getattr(self._metric, "__module__", None) or type(self._metric).__module__})
@@ -54,6 +59,10 @@ class RuledEvaluator(Evaluator):
     def prepare(self, model_file: str) -> None:
         """Tell the inner evaluator."""
         self._inner.prepare(model_file)
+
+    def title(self) -> str:
+        """The inner evaluator's."""
+        return self._inner.title()
 
     def modules(self) -> frozenset[str]:
         """The inner evaluator's."""
