@@ -8,69 +8,26 @@ import click
 
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
-from qir.cli.settings import (
-    DATA_HELP,
-    SETTINGS,
-    at_least_option,
-    debug_option,
-    evaluator_option,
-    form_option,
-    lower_is_better_option,
-    max_drop_option,
-    pipeline_option,
-    prefix_option,
-    proof_samples_option,
-    quiet_option,
-    relative_option,
-    search_stats_option,
-    skip_option,
-    target_option,
-)
+from qir.cli.search_options import accuracy_options, ending_options, ranking_options, result_options
+from qir.cli.settings import SETTINGS, pipeline_option, target_option
 
 
 @click.command(
     context_settings=SETTINGS, short_help="Leave layers in float where INT8 costs too much accuracy."
 )
 @model_argument
-@click.option("--data", help=f"Calibration data: {DATA_HELP}")
-@search_stats_option
-@evaluator_option
-@max_drop_option
-@at_least_option
-@lower_is_better_option
-@relative_option
-@prefix_option
-@click.option(
-    "--strategy", default="BinarySearch", show_default=True, help="BinarySearch, Greedy, or Refine."
-)
-@click.option(
-    "--sensitivity", default="cosine-similarity", show_default=True, help="Metric that ranks the layers."
-)
-@click.option(
-    "--sensitivity-mode", type=click.Choice(("layer", "model")), default="model", show_default=True,
-    help="Whose output is compared: the layer's own, as AMCT does, or the model's: fewer layers in float.",
-)  # fmt: skip
+@accuracy_options
+@ranking_options
 @click.option(
     "--fallback", default="float32", show_default=True, metavar="RUNG[,RUNG]",
     help="What rolled back layers become: int16, int16-ec, float16, float32; of several the first that does.",
 )  # fmt: skip
-@click.option("--max-evaluations", type=click.IntRange(min=2), metavar="N", help="Stop after so many.")
-@click.option("--max-time", type=float, metavar="SECONDS", help="Start no evaluation after so long.")
-@click.option("--keep-best", is_flag=True, help="Write the nearest model even if none keeps the accuracy.")
-@click.option("--restart", is_flag=True, help="Begin anew, whatever the journal says.")
+@ending_options
 @target_option
 @pipeline_option
 @click.option("--config", type=click.Path(path_type=Path), help="AMCT's config.json or .cfg to start from.")
 @click.option("--method", default="ifmr", show_default=True, help="Activation ranges.")
-@skip_option
-@form_option
-@proof_samples_option
-@click.option(
-    "--report", is_flag=True,
-    help="Compare outputs and layers of the result with the float model, and write PREFIX_report.html.",
-)  # fmt: skip
-@quiet_option
-@debug_option
+@result_options
 def auto(
     model: ModelPath,
     data: str | None,

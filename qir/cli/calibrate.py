@@ -8,8 +8,8 @@ from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
 from qir.cli.settings import (
-    DATA_HELP,
     SETTINGS,
+    calibration_data_option,
     debug_option,
     pipeline_option,
     quiet_option,
@@ -21,7 +21,7 @@ from qir.cli.settings import (
     context_settings=SETTINGS, short_help="Take statistics of a run over data, for any later method."
 )
 @model_argument
-@click.option("--data", help=f"Calibration data: {DATA_HELP}")
+@calibration_data_option
 @click.option("-o", "--output", metavar="STATS.npz", required=True, help="The file of statistics to write.")
 @target_option
 @pipeline_option

@@ -8,8 +8,8 @@ from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
 from qir.cli.plugins import plugin_option
 from qir.cli.settings import (
-    DATA_HELP,
     SETTINGS,
+    calibration_data_option,
     debug_option,
     form_option,
     pipeline_option,
@@ -41,7 +41,7 @@ def _known_method(_context: click.Context, _parameter: click.Parameter, name: st
     context_settings=SETTINGS, short_help="Quantize a model: fake-quant graph, deploy graph, record."
 )
 @model_argument
-@click.option("--data", help=f"Calibration data: {DATA_HELP}")
+@calibration_data_option
 @click.option(
     "--stats", metavar="STATS.npz",
     help="Statistics by `qir calibrate`, in place of data; data are compared and proven on then.",

@@ -9,6 +9,7 @@ import click
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 DATA_HELP = ".npz, folder of .npy per input, or file.py:function."
+calibration_data_option = click.option("--data", help=f"Calibration data: {DATA_HELP}")
 
 prefix_option = click.option(
     "-o", "--output", metavar="PREFIX", required=True, help="Where files go: PREFIX_deploy_model.onnx, …"
@@ -34,22 +35,3 @@ proof_samples_option = click.option(
 )  # fmt: skip
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bars and no table.")
 debug_option = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-
-search_stats_option = click.option(
-    "--stats", metavar="STATS.npz", help="Statistics of `qir calibrate`: --data only rank and prove then."
-)
-evaluator_option = click.option(
-    "--evaluator", required=True, metavar="FILE.py[:NAME]",
-    help="Class of AMCT's contract or function (model file -> metric); or top1:, top5:, cosine:, "
-    "sqnr:FILE.npz.",
-)  # fmt: skip
-max_drop_option = click.option("--max-drop", type=float, metavar="X", help="What the metric may lose.")
-at_least_option = click.option(
-    "--at-least", type=float, metavar="X", help="What the metric must reach (instead of --max-drop)."
-)
-lower_is_better_option = click.option(
-    "--lower-is-better", is_flag=True, help="The metric is an error: it must not grow."
-)
-relative_option = click.option(
-    "--relative", is_flag=True, help="--max-drop is a share of the original model's metric."
-)

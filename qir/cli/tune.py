@@ -6,56 +6,21 @@ import click
 
 from qir.cli.errors import report_errors
 from qir.cli.model_argument import ModelPath, model_argument
-from qir.cli.settings import (
-    DATA_HELP,
-    SETTINGS,
-    at_least_option,
-    debug_option,
-    evaluator_option,
-    form_option,
-    lower_is_better_option,
-    max_drop_option,
-    pipeline_option,
-    prefix_option,
-    proof_samples_option,
-    quiet_option,
-    relative_option,
-    search_stats_option,
-    skip_option,
-    target_option,
-)
+from qir.cli.search_options import accuracy_options, ending_options, ranking_options, result_options
+from qir.cli.settings import SETTINGS, pipeline_option, target_option
 
 
 @click.command(
     context_settings=SETTINGS, short_help="Mix precisions: raise as few layers as the accuracy takes."
 )
 @model_argument
-@click.option("--data", help=f"Calibration data: {DATA_HELP}")
-@search_stats_option
-@evaluator_option
-@max_drop_option
-@at_least_option
-@lower_is_better_option
-@relative_option
-@prefix_option
+@accuracy_options
 @click.option(
     "--ladder", default="int16,int16-ec,float16,float32", show_default=True, metavar="RUNG[,RUNG]",
     help="What layers may be raised to from INT8, in this order; what the target lacks is left out.",
 )  # fmt: skip
-@click.option(
-    "--strategy", default="BinarySearch", show_default=True, help="BinarySearch, Greedy, or Refine."
-)
-@click.option(
-    "--sensitivity", default="cosine-similarity", show_default=True, help="Metric that ranks the layers."
-)
-@click.option(
-    "--sensitivity-mode", type=click.Choice(("layer", "model")), default="model", show_default=True,
-    help="Whose output is compared: the layer's own, or the model's: fewer layers are raised.",
-)  # fmt: skip
-@click.option("--max-evaluations", type=click.IntRange(min=2), metavar="N", help="Stop after so many.")
-@click.option("--max-time", type=float, metavar="SECONDS", help="Start no evaluation after so long.")
-@click.option("--keep-best", is_flag=True, help="Write the nearest model even if none keeps the accuracy.")
-@click.option("--restart", is_flag=True, help="Begin anew, whatever the journal says.")
+@ranking_options
+@ending_options
 @target_option
 @pipeline_option
 @click.option(
@@ -67,15 +32,7 @@ from qir.cli.settings import (
     metavar="NAME",
     help="Activation ranges (the pipeline's if not given); search: the best for all layers in INT16.",
 )
-@skip_option
-@form_option
-@proof_samples_option
-@click.option(
-    "--report", is_flag=True,
-    help="Compare outputs and layers of the result with the float model, and write PREFIX_report.html.",
-)  # fmt: skip
-@quiet_option
-@debug_option
+@result_options
 def tune(
     model: ModelPath,
     data: str | None,
