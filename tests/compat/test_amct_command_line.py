@@ -109,6 +109,10 @@ def test_simplified_configuration() -> None:
         ),
         (("--evaluator", "empty.py", "--input_shape", "input:2"), "'--input_shape' is not required when"),
         (("--evaluator", "class.py"), "must be an object with a method calibration(model_file)"),
+        (
+            ("--input_shape", "input:16,1,16,16", "--data_dir", "nan", *RAW[2:4]),
+            "The activation to be quantized has invalid value inf or nan! (layer /a/a.0/Conv, batch 1",
+        ),
         (("--evaluator", "no.py"), "is no Python file"),
         (("--evaluator", "empty.py"), "must have a variable customize_evaluator"),
         (("--evaluator", "broken.py"), "raised ZeroDivisionError"),
@@ -125,6 +129,8 @@ def test_bad_options(options: tuple[str, ...], message: str) -> None:
     Path("broken.py").write_text("1 / 0\n")
     Path("class.py").write_text(EVALUATOR.replace("= CustomizeEvaluator()", "= CustomizeEvaluator"))
     Path("net.cfg").write_text("batch_num: 1")
+    Path("nan").mkdir()
+    np.full((16, 1, 16, 16), np.nan, np.float32).tofile("nan/0.bin")
     done = calibrate(*options)
     assert done.exit_code == 1, done.output
     assert message in done.output

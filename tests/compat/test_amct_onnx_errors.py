@@ -401,3 +401,15 @@ def test_the_float_model_cannot_be_saved() -> None:
     with pytest.raises(RuntimeError, match="is no calibration model"):
         amct.save_model("net.onnx", "record.txt", "new/net")
     assert not list(Path("new").glob("*"))
+
+
+def test_an_evaluator_whose_calibration_fails_in_an_op_is_told_why() -> None:
+    class Damaged(Judge):
+        def calibration(self, model_file: str) -> None:
+            session = ort.InferenceSession(model_file, amct.AMCT_SO)
+            shape = [size if isinstance(size, int) else 1 for size in session.get_inputs()[0].shape]
+            session.run(None, {session.get_inputs()[0].name: np.full(shape, np.nan, np.float32)})
+
+    amct.create_quant_config("config.json", "net.onnx")
+    with pytest.raises(RuntimeError, match="The activation to be quantized has invalid value inf or nan!"):
+        amct.accuracy_based_auto_calibration("net.onnx", Damaged(), "config.json", "record.txt", "out/net")

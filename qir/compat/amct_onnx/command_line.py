@@ -13,7 +13,7 @@ from qir.compat.common.evaluator_script import evaluator_of
 from qir.compat.common.evaluators import run_calibration
 from qir.compat.common.outputs import make_folder
 from qir.compat.common.raw_batches import load_data, parse_input_shape
-from qir.compat.common.sessions import amct_so
+from qir.compat.common.sessions import amct_so, explaining_failures
 from qir.config.open import read_definition
 from qir.runtime.calibration_ops import run_batches
 
@@ -48,7 +48,8 @@ def calibrate(options: CalibrationOptions) -> None:
                 config_defination=options.calibration_config,
             )  # fmt: skip
             quantize_model(config, options.model, modified, record)
-            run(modified)
+            with explaining_failures(record):
+                run(modified)
             save_model(modified, record, options.save_path)
 
 

@@ -26,7 +26,7 @@ from qir.compat.common.fed_batches import FedBatches
 from qir.compat.common.float_models import checked_float
 from qir.compat.common.outputs import absolute, make_folder, write_text
 from qir.compat.common.saving import MODEL_FILES, calibrated_records
-from qir.compat.common.sessions import runs
+from qir.compat.common.sessions import explaining_failures, runs
 from qir.compat.common.watching import watch_inputs
 from qir.config.amct.file import AmctConfig
 from qir.config.amct.reader import parse_config
@@ -175,7 +175,8 @@ def _calibrate(job: AccuracyJob, place: Place) -> _Calibrated:
     modified = place.scratch / "modified_model.onnx"
     save(made.graph, modified)
     write_text(Path(job.record_file), print_record(made.drafts))
-    run_calibration(job.evaluator, str(modified))
+    with explaining_failures(job.record_file):
+        run_calibration(job.evaluator, str(modified))
     records = calibrated_records(job.record_file, runs().failure(job.record_file))
     context = Context(rules=RULES)
     passes = parse_pipeline(job.pipeline, named=ASCEND.pipelines)
