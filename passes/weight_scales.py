@@ -29,6 +29,7 @@ def weight_params(node: Node, spec: QuantSpec, method: WeightMethod) -> QuantPar
 
     With error compensation the first of the two quants gets the range of the weights and the second, once the
     first is closed, that of the rest, whatever the method: nothing is gained from clipping.
+    PassError for weights that are no finite floating-point numbers.
     """
     source, coarse = quant_source(node), coarse_quant(node)
     assert source.constant is not None

@@ -102,7 +102,10 @@ def _read_files(source: ModelSource, weights: FilePath | None) -> Graph:
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
-    """Write a graph as `.onnx` (a float or lowered graph) or `.qir` (any graph), whole or not at all."""
+    """Write a graph as `.onnx` (a float or lowered graph) or `.qir` (any graph), whole or not at all.
+
+    ConfigError for another extension, and for a place that cannot be written.
+    """
     target = Path(path)
     if target.suffix == TEXT_SUFFIX:
         save_graph(graph, target)

@@ -72,7 +72,10 @@ def run_model(
     *,
     progress: Progress | None = None,
 ) -> dict[str, list[Array]]:
-    """The outputs by name, sample by sample; quantized graphs are run as written, bit for bit."""
+    """The outputs by name, sample by sample; quantized graphs are run as written, bit for bit.
+
+    Errors are those of `open_data` and of the run; QirError for an output that is no tensor.
+    """
     model = open_model(source)
     opened = open_data(data, model.graph)
     runner = model.runner(optimize=model.kind == "float")

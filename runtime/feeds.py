@@ -99,7 +99,10 @@ def check_shape(
 
 
 def checked_feed(feed: object, inputs: tuple[Value, ...], where: str) -> dict[str, Array]:
-    """One set of inputs, labels dropped: names and element types are checked, shapes are not."""
+    """One set of inputs, labels dropped: names and element types are checked, shapes are not.
+
+    CalibrationError, which begins with `where`, for what does not fit.
+    """
     if not isinstance(feed, Mapping):
         raise CalibrationError(
             f"{where} is a {type(feed).__name__}, expected a dict from input name to array, for example "

@@ -13,7 +13,8 @@ Int8 = npt.NDArray[np.int8]
 def pack_int4(integers: npt.NDArray[Any], axis: int) -> Int8:
     """Integers in [-8, 7] packed along `axis`, whose length must be even; it becomes half as long.
 
-    The element with the even index is the low nibble of a byte. Source: AMCT's deploy models.
+    The element with the even index is the low nibble of a byte. ValueError for an odd length. Source: AMCT's
+    deploy models.
     """
     if integers.shape[axis] % 2:
         raise ValueError(f"axis {axis} of shape {list(integers.shape)} is odd; INT4 is packed in pairs")

@@ -23,7 +23,10 @@ _TEXT_CONTROLS = frozenset("\t\n\r\f")
 
 
 def read_graphs(model: ModelPath, split: bool) -> list[Graph]:
-    """The graphs of a model file or of stdin (`-`): one, or with `split` those between split lines."""
+    """The graphs of a model file or of stdin (`-`): one, or with `split` those between split lines.
+
+    ModelError for what is no model, UsageError for `split` of what is no text.
+    """
     if model == STANDARD_STREAM:
         data = sys.stdin.buffer.read()
         text = _as_text(data)

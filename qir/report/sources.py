@@ -56,7 +56,10 @@ class Sources:
 
 
 def page_path(prefix: FilePath | None, debug: FilePath | None) -> Path:
-    """`<prefix>_report.html`, or without a prefix `report.html` in the folder of `qir debug`."""
+    """`<prefix>_report.html`, or without a prefix `report.html` in the folder of `qir debug`.
+
+    ConfigError with neither.
+    """
     if prefix is not None:
         return beside(prefix, "report.html")
     if debug is None:

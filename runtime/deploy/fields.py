@@ -31,7 +31,7 @@ def check_known(node: Node, known: Collection[str]) -> None:
 
 
 def float_field(node: Node, key: str) -> float:
-    """A required FLOAT attribute, finite."""
+    """A required FLOAT attribute, finite. ModelError otherwise."""
     item = node.attributes.get(key)
     if item is None:
         raise ModelError(f"{describe(node)} has no attribute '{key}'; it must have one of type FLOAT")
@@ -43,7 +43,7 @@ def float_field(node: Node, key: str) -> float:
 
 
 def integer_field(node: Node, key: str, default: int, allowed: Collection[int]) -> int:
-    """An optional INT attribute that is one of `allowed`."""
+    """An optional INT attribute that is one of `allowed`. ModelError for another value or type."""
     item = node.attributes.get(key, default)
     if not isinstance(item, int):
         raise ModelError(f"attribute '{key}' of {describe(node)} is {_kind(item)}; it must be of type INT")
@@ -54,7 +54,7 @@ def integer_field(node: Node, key: str, default: int, allowed: Collection[int]) 
 
 
 def text_field(node: Node, key: str, default: str, allowed: Collection[str]) -> str:
-    """An optional STRING attribute that is one of `allowed`."""
+    """An optional STRING attribute that is one of `allowed`. ModelError for another value or type."""
     item = node.attributes.get(key, default)
     text = item.decode(errors="replace") if isinstance(item, bytes) else item
     if not isinstance(text, str):

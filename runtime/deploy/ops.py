@@ -104,7 +104,10 @@ def read_quant(node: Node) -> QuantStep:
 
 
 def read_dequant(node: Node) -> DequantStep:
-    """As `read_quant`; the parameters are unpacked."""
+    """As `read_quant`; the parameters are unpacked.
+
+    ModelError for a deq_scale of another shape than [1] or [channels].
+    """
     check_known(node, ("dtype", "relu_flag", "sqrt_mode"))
     packed = array_field(node, 1, "deq_scale", DType.U64)
     if packed.ndim != 1 or not packed.size:

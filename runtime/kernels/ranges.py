@@ -61,7 +61,8 @@ def finite_range_counted(
 ) -> tuple[float, float, bool]:
     """Minimum and maximum as from `finite_range`, and whether the values were counted as well.
 
-    They are, in bins of width 1 / inverse_width, when all of them are `covered`.
+    They are, in bins of width 1 / inverse_width, when all of them are `covered`. CalibrationError for NaN and
+    infinite values, with their number.
     """
     found = np.empty(4, np.int64)
     binning.count_covered(values, values.view(np.uint32), inverse_width, *covered, found, counts)

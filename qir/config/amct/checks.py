@@ -37,7 +37,10 @@ def check_layer_names(names: Iterable[str], model: Model) -> None:
 
 
 def check_layer(layer: Layer, wanted: AmctLayer) -> None:
-    """Whether the layer has such a form; AMCT checks layers that are not enabled as well."""
+    """Whether the layer has such a form; AMCT checks layers that are not enabled as well.
+
+    AmctValueError for what it cannot have.
+    """
     check_activation(layer, wanted.activation)
     if wanted.weight.channel_wise and not layer.per_channel:
         raise AmctValueError(f"The channel_wise must be False for layer type {layer.op}: layer {layer.name}")
@@ -48,7 +51,7 @@ def check_layer(layer: Layer, wanted: AmctLayer) -> None:
 
 
 def check_activation(layer: Layer, wanted: Activation) -> None:
-    """Bits and zero point of the input."""
+    """Bits and zero point of the input. AmctValueError for what the layer cannot have."""
     if wanted.num_bits == 16 and not layer.takes_int16:
         why = layer.rule.refuse_precision(layer.node, "activation", "int16")
         raise AmctValueError(f"current layer {layer.name} does not support int16 quant. The reason: {why}")
@@ -73,7 +76,10 @@ def check_skip_fusion(names: Sequence[str], model: Model) -> None:
 
 
 def check_skipped(names: Iterable[str], model: Model) -> None:
-    """The skip list of a new configuration."""
+    """The skip list of a new configuration.
+
+    AmctValueError for a layer that is not there, or is none that is quantized.
+    """
     for name in names:
         if name not in model.names:
             raise AmctValueError(f"Layer {name} does not exist in the graph.{_hint(name, model.layers)}")
@@ -82,7 +88,7 @@ def check_skipped(names: Iterable[str], model: Model) -> None:
 
 
 def check_tensor(tensor: AmctTensor, model: Model) -> None:
-    """An entry of `tensor_quantize`."""
+    """An entry of `tensor_quantize`. AmctValueError for a layer that is not there, or has no such input."""
     name = tensor.layer_name
     if name not in model.names:
         raise AmctValueError(

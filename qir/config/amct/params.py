@@ -40,7 +40,10 @@ def read_layer(table: Table, default: AmctLayer) -> AmctLayer:
 
 
 def read_tensor(entry: Entry, default: Activation) -> AmctTensor:
-    """One entry of `tensor_quantize`."""
+    """One entry of `tensor_quantize`.
+
+    AmctValueError for what does not belong there, or lacks a layer_name.
+    """
     table = entry.table()
     table.check_keys(("layer_name", "input_index", "activation_quant_params"))
     name, index, activation = (table.get(k) for k in ("layer_name", "input_index", "activation_quant_params"))

@@ -66,7 +66,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, tuple[Blob, ...]]:
 
 
 def parse_weights(data: bytes | memoryview, origin: str = "the caffemodel") -> dict[str, tuple[Blob, ...]]:
-    """As `read_weights`, of the bytes of a file."""
+    """As `read_weights`, of the bytes of a file. ModelError for bytes of another kind."""
     if bytes(data[:4]) == _HDF5:
         raise ModelError(f"{origin} is an HDF5 file; save the weights as a binary protobuf (.caffemodel)")
     found: dict[str, tuple[Blob, ...]] = {}

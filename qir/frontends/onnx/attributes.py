@@ -64,7 +64,10 @@ def read_attribute(
     external: ExternalData,
     read_graph: Callable[[onnx.GraphProto], Graph],
 ) -> Attribute:
-    """An attribute; sparse tensors become dense constants, and `read_graph` reads subgraphs."""
+    """An attribute; sparse tensors become dense constants, and `read_graph` reads subgraphs.
+
+    ModelError for a kind that ONNX does not define.
+    """
     kind = kind_of(proto)
     if kind in _EMPTY:
         return _read_list(proto, kind, place, external, read_graph)

@@ -66,7 +66,10 @@ class Bound(NamedTuple):
 
 
 def bound_attributes(node: onnx.NodeProto, frame: Frame) -> tuple[Bound, ...]:
-    """The attributes of a node; a reference becomes what the call gives, or is left out without."""
+    """The attributes of a node; a reference becomes what the call gives, or is left out without.
+
+    ModelError where it refers to what the function does not have.
+    """
     found: list[Bound] = []
     for item in node.attribute:
         if not item.ref_attr_name:

@@ -79,7 +79,10 @@ def _read_fields(proto: onnx.TensorProto, dtype: DType) -> npt.NDArray[np.uint8]
 
 
 def read_sparse(proto: onnx.SparseTensorProto, where: str, external: ExternalData) -> Constant:
-    """The dense constant that a sparse tensor stands for (absent elements are zero)."""
+    """The dense constant that a sparse tensor stands for (absent elements are zero).
+
+    ModelError for a form that is none of ONNX, and indices outside the shape.
+    """
     values = read_tensor(proto.values, where, external)
     indices = read_tensor(proto.indices, f"{where} (indices)", external).array
     shape = tuple(proto.dims)
