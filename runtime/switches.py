@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
@@ -18,7 +18,6 @@ from qir.ir.types import spec_of
 
 Operands = Literal["all", "weight", "activation"]
 """Which quantizers of a node act."""
-OPERANDS: tuple[Operands, ...] = get_args(Operands)
 
 
 class Reading(NamedTuple):
