@@ -71,6 +71,7 @@ def test_uniform_quantization(capsys: pytest.CaptureFixture[str]) -> None:
         "outputs/calibration/tmp/modified_model.onnx",
         "outputs/calibration/tmp/record.txt",
     ]
+    assert modes(Path("outputs")) == {"0o640"}
 
 
 def test_simplified_configuration(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +97,10 @@ def search(loss: float, capsys: pytest.CaptureFixture[str]) -> Path:
     return Path("outputs/accuracy_based_auto_calibration")
 
 
+def modes(folder: Path) -> set[str]:
+    return {oct(path.stat().st_mode & 0o777) for path in folder.rglob("*.*")}
+
+
 def history() -> list[dict[str, object]]:
     text = Path("amct_log/accuracy_based_auto_calibration_record.json").read_text()
     return [json.loads(part) for part in re.split(r"(?<=\})(?=\{)", text)]
@@ -109,6 +114,7 @@ def test_accuracy_based_when_all_layers_may_stay(capsys: pytest.CaptureFixture[s
         "config.json", "digits_deploy_model.onnx", "digits_fake_quant_model.onnx", "digits_quant.json",
         "scale_offset_record.txt",
     ]  # fmt: skip
+    assert modes(folder) == {"0o640"}
     ((flags, answer),) = [tuple(step.values()) for step in history()]
     assert isinstance(flags, dict)
     assert all(flags.values())

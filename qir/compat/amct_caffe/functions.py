@@ -15,7 +15,7 @@ from qir.compat.amct_caffe.definitions import caffe_definition
 from qir.compat.common.arguments import check_choice, check_config_arguments, check_strings, check_type
 from qir.compat.common.calibration_graph import calibration_graph
 from qir.compat.common.errors import CompatRuntimeError, amct_errors
-from qir.compat.common.outputs import check_distinct, make_folder, write_text
+from qir.compat.common.outputs import check_distinct, make_folder, restrict, write_text
 from qir.compat.common.saving import MODEL_FILES, calibrated_records, quantized_graph, write_models
 from qir.compat.common.sessions import runs
 from qir.config.amct.create import create_config
@@ -142,6 +142,7 @@ def quantize_model(graph: CaffeGraph, modified_model_file: str, modified_weights
         made = calibration_graph(graph.original, graph.config, graph.record_file, PIPELINE)
         make_folder(Path(modified_model_file))
         write_onnx(made.graph, Path(modified_model_file))
+        restrict(Path(modified_model_file))
         write_text(Path(graph.record_file), print_record(made.drafts))
         graph.calibration = made.graph
 

@@ -17,7 +17,7 @@ from qir.compat.common.calibration_graph import (
 )
 from qir.compat.common.errors import amct_errors
 from qir.compat.common.float_models import checked_float
-from qir.compat.common.outputs import check_distinct, make_folder, write_text
+from qir.compat.common.outputs import check_distinct, make_folder, restrict, write_text
 from qir.compat.common.saving import MODEL_FILES, save_calibrated, write_converted
 from qir.config.open import create_quant_config as new_config
 from qir.ir.graph import Graph
@@ -55,6 +55,7 @@ def create_quant_config(
         write_text(Path(config_file), config.text())
         if updated_model is not None:
             save(graph, updated_model)
+            restrict(Path(updated_model))
 
 
 def quantize_model(
@@ -147,4 +148,5 @@ def _write_calibration(
         for path in (modified, record_file):
             make_folder(Path(path))
         save(made.graph, modified)
+        restrict(Path(modified))
         write_text(Path(record_file), print_record(made.drafts))

@@ -14,7 +14,7 @@ from qir.compat.amct_pytorch.exporting import exported, report_float_layers
 from qir.compat.common.arguments import check_config_arguments, check_type, one_of_spellings
 from qir.compat.common.calibration_graph import PIPELINE, balancing_graph, calibration_graph
 from qir.compat.common.errors import amct_errors
-from qir.compat.common.outputs import check_distinct, make_folder, write_text
+from qir.compat.common.outputs import check_distinct, make_folder, restrict, write_text
 from qir.compat.common.saving import save_calibrated
 from qir.compat.common.watching import unwatched
 from qir.config.open import create_quant_config as new_config
@@ -108,6 +108,7 @@ def quantize_model(
         module = watching_module(model, graph, made.graph)
         make_folder(Path(modified))
         save(unwatched(made.graph), modified)
+        restrict(Path(modified))
         write_text(Path(record_file), print_record(made.drafts))
     return module
 

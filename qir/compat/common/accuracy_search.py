@@ -24,7 +24,7 @@ from qir.compat.common.calibration_graph import PIPELINE, calibration_graph
 from qir.compat.common.evaluators import run_calibration
 from qir.compat.common.fed_batches import FedBatches
 from qir.compat.common.float_models import checked_float
-from qir.compat.common.outputs import absolute, make_folder, write_text
+from qir.compat.common.outputs import absolute, make_folder, restrict, write_text
 from qir.compat.common.saving import MODEL_FILES, calibrated_records
 from qir.compat.common.sessions import explaining_failures, runs
 from qir.compat.common.watching import watch_inputs
@@ -40,7 +40,7 @@ from qir.passes.pipeline import parse_pipeline
 from qir.runtime.metrics import Metric
 from qir.runtime.progress import SILENT
 from qir.runtime.sensitivity import measure_sensitivity
-from qir.search.amct_files import LOG_FOLDER, RANKING_FILE, print_ranking
+from qir.search.amct_files import FINAL_CONFIG_FILE, LOG_FOLDER, RANKING_FILE, print_ranking
 from qir.search.configurations import Configuration
 from qir.search.ending import Ending, finish
 from qir.search.evaluations import Evaluations, Limits
@@ -163,6 +163,8 @@ def _search(job: AccuracyJob, place: Place, journal: Journal) -> None:
     else:
         _log.warning(ALL_ROLLED_BACK)
     _write_last(job, found, last)
+    models = [path for path in place.paths if path.exists()]
+    restrict(*models, *(Path(f"{path}.data") for path in models), place.folder / FINAL_CONFIG_FILE)
     for finding in result.findings:
         _log.warning("%s", finding)
 

@@ -23,6 +23,7 @@ from qir.backends.ascend.deploy import destination
 from qir.backends.ascend.record import DraftRecord, LayerRecord, print_record
 from qir.backends.ascend.record_reader import parse_drafts
 from qir.compat.common.closing import closed_range
+from qir.compat.common.outputs import restrict
 from qir.ir.atomic import written_aside
 from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError, QirError
@@ -221,6 +222,7 @@ class CalibrationRun:
         text = print_record({key: self._found[key] for key in self._drafts})
         with written_aside(self.path) as file:
             file.write(text.encode())
+        restrict(self.path)
         self._stamp = _stamp(self.path)
 
     @contextmanager

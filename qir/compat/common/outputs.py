@@ -8,12 +8,22 @@ from pathlib import Path
 from qir.compat.common.errors import CompatRuntimeError, CompatValueError
 from qir.ir.atomic import written_aside
 
+_MODE = 0o640
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file; CompatRuntimeError when the place cannot be written."""
     make_folder(path)
     with written_aside(path) as file:
         file.write(text.encode())
+    restrict(path)
+
+
+def restrict(*paths: Path) -> None:
+    """Keep files from others than their owner and group, as AMCT does (mode 640), where they exist."""
+    for path in paths:
+        if path.exists():
+            path.chmod(path.stat().st_mode & _MODE)
 
 
 def make_folder(path: Path) -> None:

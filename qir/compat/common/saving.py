@@ -15,7 +15,7 @@ from qir.backends.files import check_prefix, output_paths
 from qir.backends.inspection import write_inspected_files
 from qir.compat.common.arguments import check_strings
 from qir.compat.common.errors import CompatRuntimeError, amct_errors
-from qir.compat.common.outputs import check_distinct, make_folder, write_text
+from qir.compat.common.outputs import check_distinct, make_folder, restrict, write_text
 from qir.compat.common.sessions import runs
 from qir.compat.common.watching import unwatched
 from qir.conversion import apply_record, convert_qdq
@@ -155,6 +155,7 @@ def _place(save_path: str, make: Callable[[str], Sequence[Path]]) -> None:
             for file in sorted(Path(aside).iterdir()):
                 if file.name.removesuffix(".data") in wanted:
                     os.replace(file, folder / file.name)
+                    restrict(folder / file.name)
     except OSError as error:
         raise CompatRuntimeError(
             f"the files '{save_path}_…' cannot be written: {error.strerror or error}"
