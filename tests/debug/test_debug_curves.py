@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rounded_net import closed_net, each_sample, samples, values_of
+from rounded_net import each_sample, values_of
 
-from qir.debug import open_model, plot_acc_error, sensitivity_analysis
+from qir.debug import plot_acc_error, sensitivity_analysis
 from qir.debug.error import error_table
 from qir.debug.opened import Opened
 from qir.debug.partial import partial_table
@@ -25,16 +25,6 @@ from qir.runtime.switches import Choice, all_readings, switchables
 RESULTS = {
     "first": "a", "act": "r", "second": "c", "third": "d", "sum": "s", "dense": "m", "bias": "y",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def closed() -> Graph:
-    return closed_net()
-
-
-@pytest.fixture(scope="module")
-def opened(closed: Graph) -> Opened:
-    return open_model(closed, samples())
 
 
 def expected(graph: Graph, choice: Choice, metric: str) -> list[float]:

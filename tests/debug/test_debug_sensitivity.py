@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rounded_net import closed_net, each_sample, net, samples, values_of
+from rounded_net import each_sample, net, samples, values_of
 
 import qir
 from qir.backends.targets import target_named
@@ -31,16 +31,6 @@ from qir.runtime.metrics import metric_named
 from qir.runtime.switches import Choice, Reading, switchables
 
 OUTPUTS = ("y", "s")
-
-
-@pytest.fixture(scope="module")
-def closed() -> Graph:
-    return closed_net()
-
-
-@pytest.fixture(scope="module")
-def opened(closed: Graph) -> Opened:
-    return open_model(closed, samples())
 
 
 def expected(graph: Graph, choice: Choice, metric: str, outputs: tuple[str, ...] = OUTPUTS) -> float:

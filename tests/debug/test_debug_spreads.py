@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rounded_net import closed_net, each_sample, samples, values_of
+from rounded_net import each_sample, values_of
 
-from qir.debug import get_channelwise_data_distribution, open_model, plot_distribution, runall
+from qir.debug import get_channelwise_data_distribution, plot_distribution, runall
 from qir.debug.channels import channel_table
 from qir.debug.distribution import distribution_table
 from qir.debug.opened import Opened
@@ -23,16 +23,6 @@ from qir.ir.quants import quant_of
 from qir.ir.types import QuantParams
 from qir.runtime.switches import all_readings, switchables
 from qir.runtime.weights import fake_quantize
-
-
-@pytest.fixture(scope="module")
-def closed() -> Graph:
-    return closed_net()
-
-
-@pytest.fixture(scope="module")
-def opened(closed: Graph) -> Opened:
-    return open_model(closed, samples())
 
 
 def values(graph: Graph, name: str, quantized: bool = False) -> Any:
