@@ -10,7 +10,7 @@ from qir.report.axes import Axis, Tick, linear
 from qir.report.numbers import Number
 
 WIDTH, HEIGHT = 720.0, 260.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 20.0, 10.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 78.0, 20.0, 10.0, 40.0
 _MOST_MARKS = 400
 """Points of one line that are marked, each with a title; longer lines are drawn only."""
 

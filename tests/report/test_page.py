@@ -160,7 +160,7 @@ def test_a_search_that_was_killed(tmp_path: Path) -> None:
     places = check(page, documents(tmp_path / "m"))
     assert {"journal/1/metric/value", "journal/2/metric/value", "journal/3/lowered/float32"} <= places
     assert "The search has not ended; this is what its journal knows." in words_of(page)
-    assert "run the same `qir auto` again" in words_of(page)
+    assert "run the same `qir auto` or `qir tune` again" in words_of(page)
 
 
 @pytest.mark.parametrize("drop", [0.1, 0.6])
