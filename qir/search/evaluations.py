@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from qir.search.stored_metrics import Unknown, decode_metric, encode_metric
 
 ORIGINAL_KEY: tuple[Part, ...] = ("weights", "graph", "evaluator")
 MODEL_KEY: tuple[Part, ...] = ("weights", "graph", "config", "data", "evaluator")
+_log = logging.getLogger(__name__)
 
 
 class LimitReached(Exception):  # a way out of the loop of proposals, not an error
@@ -58,6 +60,7 @@ class Evaluations:
     _kept: Kept | None = None
     _kept_before: Sequence[str] = ()
     """What the evaluator had kept after each evaluation of the runs that this one goes on from."""
+    _has_warned: bool = False
 
     def original(self, model: Path) -> Measurement:
         """The metric of the original model; it comes first, once the evaluator was told the model.
@@ -94,8 +97,10 @@ class Evaluations:
                 self._check_limits()
             found = self._ask(write(), what)
             kept = "" if self._kept is None else self._checked(self._kept, configuration is None)
+            stored = encode_metric(found.metric)
+            self._warn_of_lost(found.metric, stored)
             self.journal.append({
-                "kind": "metric", "key": key, "lowered": names, "metric": encode_metric(found.metric),
+                "kind": "metric", "key": key, "lowered": names, "metric": stored,
                 "seconds": round(found.seconds, 3), "kept": [self.inputs.evaluator, kept],
             })  # fmt: skip
         self._known[repr(names)] = Measurement(found.metric, 0.0, from_journal=True)
@@ -116,6 +121,18 @@ class Evaluations:
                 "prepare(model_file)"
             )
         return found
+
+    def _warn_of_lost(self, metric: object, stored: Mapping[str, object]) -> None:
+        """Say it once when metrics cannot be read back from the journal; without trust nobody reads it."""
+        if self._has_warned or not self.trusted:
+            return
+        if isinstance(decode_metric(stored, self.trusted), Unknown):
+            self._has_warned = True
+            _log.warning(
+                "metrics of type %s cannot be kept in the journal: a search that is interrupted evaluates "
+                "again; let evaluate return numbers, or an object of a class of the evaluator's own file",
+                type(metric).__name__,
+            )
 
     def _remembered(self, key: str, names: dict[str, list[str]] | None) -> object:
         """The metric that the journal has, or Unknown."""

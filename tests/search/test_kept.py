@@ -118,6 +118,21 @@ def test_the_original_is_asked_for_again_where_it_is_all_that_is_known(tmp_path:
     assert search(tmp_path / "other", once).journalled == 1
 
 
+@pytest.mark.parametrize(("metric", "said"), [(object, 1), (lambda: 0.5, 0), (lambda: np.ones(2), 0)])
+def test_metrics_that_no_journal_keeps_are_said(
+    metric: Any, said: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Some(Asked):
+        def evaluate(self, model_file: str) -> Any:
+            return metric()
+
+        def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
+            return True, 0.0
+
+    search(tmp_path, Some())
+    assert caplog.text.count("cannot be kept in the journal") == said
+
+
 def test_what_counts_as_kept() -> None:
     evaluator = Asked()
     kept = Kept(open_evaluator(evaluator, None))
