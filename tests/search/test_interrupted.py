@@ -61,7 +61,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
         more = draw.randint(1, 3) if kills < 5 else None
         kills += killed_after(server, work, cut, more, draw.uniform(0, 0.3))
         check_published(cut)
-    assert kills >= 3, "the search was over before it could be killed"
+    # However fast the machine: evaluations sleep, and until the second kill there is time for half of them.
+    assert kills >= 2, "the search was over before it could be killed"
     for name in files:
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     assert measured(cut) == measured(whole), "an evaluation was repeated, or another one was made"
