@@ -22,6 +22,8 @@ from qir.cli.model_argument import ModelPath
 from qir.cli.progress import RichProgress
 from qir.cli.proof_lines import proof_lines
 from qir.cli.similarity_table import print_similarity
+from qir.config.levels.file import Levels
+from qir.config.levels.searches import leaves_method_open
 from qir.config.resolved_file import path_beside
 from qir.console import plain_console
 from qir.ir.graph import Graph
@@ -32,6 +34,11 @@ from qir.report.document import Accuracy, add_accuracy
 from qir.report.page import write_page
 from qir.runtime.session import Session
 from qir.samples import Sample
+
+_METHOD_OPEN = (
+    "note: the quant_config names no calibration_type, so ranges are chosen by the pipeline's method; "
+    '"modelwise_search": {} in model_config compares all methods by the outputs of the model'
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,8 @@ def run_job(job: QuantizeJob) -> None:
         return
     console = plain_console()
     _print_result(console, job, result, accuracy)
+    if isinstance(config, Levels) and leaves_method_open(config):
+        print_line(console, _METHOD_OPEN)
     print_line(console, progress.cost())
     for path in filter(None, (*_written(result), page)):
         console.print(f"wrote {path}", soft_wrap=True)

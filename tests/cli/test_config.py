@@ -163,6 +163,25 @@ def test_quant_config_quantizes_shows_and_saves_its_table(tmp_path: Path) -> Non
     assert "calibrate{method=kl num-bin=1024}" in passes
 
 
+@pytest.mark.parametrize(
+    ("model", "is_open"),
+    [
+        ({}, True),
+        ({"activation": {"asymmetric": False}}, True),
+        ({"activation": {"calibration_type": "max"}}, False),
+        ({"modelwise_search": {}}, False),
+    ],
+)
+def test_a_method_that_a_quant_config_leaves_open_is_said(
+    model: dict[str, object], is_open: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "levels.json"
+    file.write_text(json.dumps({"model_config": model}))
+    done = quantized(tmp_path, "--quant-config", file, "--proof-samples", 0)
+    assert done.exit_code == 0, done.output
+    assert ("names no calibration_type" in done.output) == is_open
+
+
 def test_quant_config_by_its_keys_in_python(tmp_path: Path) -> None:
     def record(config: object) -> str:
         qir.quantize(NET / "float.onnx", NET / "calib.npz", config=config, output=tmp_path / "net")  # type: ignore[arg-type]

@@ -39,6 +39,11 @@ def search_of(levels: Levels, keep: tuple[str, ...] = ()) -> SearchMethod | None
         raise ConfigError(f"model_config.activation: {error}") from error
 
 
+def leaves_method_open(levels: Levels) -> bool:
+    """Whether a file names no calibration type and asks for no search: the pipeline's method holds."""
+    return not levels.model.activation.calibration_type and search_of(levels) is None
+
+
 def _candidates(level: ActivationLevel) -> SearchMethod:
     """All combinations of what the file lists; axes of one value go without saying."""
     names = level.calibration_type or SearchMethod().methods
