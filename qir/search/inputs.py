@@ -21,6 +21,7 @@ from qir.ir.graph import Graph
 from qir.models import CaffeFiles, FilePath, load
 from qir.passes.base import Pass
 from qir.passes.context import Context
+from qir.passes.insertion.selection import check_layers, skip_list
 from qir.passes.manager import PassManager
 from qir.passes.pipeline import print_pipeline
 from qir.quantization import configure
@@ -121,6 +122,7 @@ def open_inputs(
     opened = open_data(data, original)
     context = Context(data=opened, statistics=known, rules=chosen.rules, progress=progress or SILENT)
     exact, seen = _after_exact_passes(original, passes, chosen)
+    check_layers("skip", skip_list(skip).layers, exact, chosen.rules)  # before the evaluator takes its time
     settings = {"target": target, "version": __version__, "statistics": statistics_digest(known)}
     return SearchInputs(original, exact, seen, _file_of(model), passes, context, evaluator, settings)
 

@@ -217,6 +217,14 @@ def test_layers_are_ranked_by_what_quantization_does_to_them(mode: str, tmp_path
         search(tmp_path, Counting(set()), sensitivity="mse", sensitivity_mode="layers")
 
 
+def test_layers_to_skip_are_checked_before_anything_is_evaluated(tmp_path: Path) -> None:
+    judge = Counting(set())
+    with pytest.raises(ConfigError, match="there is no layer 'g9' in the graph"):
+        search(tmp_path, judge, skip=["g9"])
+    assert not judge.asked
+    assert not (tmp_path / "c_journal.jsonl").exists()
+
+
 class Broken(Metric):
     """A user's metric that gives what it was made with, or raises it."""
 
