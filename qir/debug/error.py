@@ -135,7 +135,7 @@ def _of_kind(opened: Opened, kind: str, *, only: bool) -> _Variant:
 def _of_nodes(opened: Opened, group: Sequence[str], what: str, *, only: bool) -> _Variant:
     """Some nodes, or all but them."""
     known = opened.switchables
-    names = dict.fromkeys(node_named(opened.graph, known, name, what).node for name in group)
+    names = dict.fromkeys(node_named(opened.graph, known, name, what, _KINDS).node for name in group)
     chosen = tuple(name for name in known if (name in names) == only)
     label = " + ".join(names)
     choice = all_readings(known[name] for name in chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -73,7 +73,7 @@ def items_of(
         return list(dict.fromkeys(single.values()))
     found = []
     for group in groups_of(nodes, what):
-        parts = [_named(graph, known, single, node_type, name, what) for name in group]
+        parts = list(dict.fromkeys(_named(graph, known, single, node_type, name, what) for name in group))
         found.append(parts[0] if len(parts) == 1 else _joined(parts))
     return list(dict.fromkeys(found))
 
@@ -100,8 +100,13 @@ def groups_of(nodes: Nodes, what: str) -> list[list[str]]:
     return groups
 
 
-def node_named(graph: Graph, known: dict[str, Switchable], name: str, what: str) -> Switchable:
-    """The node with quantizers of that name, or whose quantized tensor has it; ArgumentError otherwise."""
+def node_named(
+    graph: Graph, known: dict[str, Switchable], name: str, what: str, words: Collection[str] = ()
+) -> Switchable:
+    """The node with quantizers of that name, or whose quantized tensor has it; ArgumentError otherwise.
+
+    `words` could have stood there alone in place of a name.
+    """
     if name in known:
         return known[name]
     for item in known.values():
@@ -110,7 +115,9 @@ def node_named(graph: Graph, known: dict[str, Switchable], name: str, what: str)
     if graph.has_node(name):
         node = graph.node(name)
         raise ArgumentError(what, f"node '{name}' ({node.op}) has no quantizers{_reason(node)}")
-    raise ArgumentError(what, f"the model has no node '{name}'{did_you_mean(name, known)}")
+    if name in words:
+        raise ArgumentError(what, f"'{name}' stands alone, not in a list together with nodes")
+    raise ArgumentError(what, f"the model has no node '{name}'{did_you_mean(name, (*words, *known))}")
 
 
 def _reason(node: Node) -> str:

@@ -124,6 +124,8 @@ def test_partial_quantization(closed: Graph, opened: Opened, tmp_path: Path) -> 
 def test_which_nodes_are_analysed(opened: Opened) -> None:
     given = partial_table(opened, sensitive_nodes=["third", ["first", "dense"]])
     assert (given.picked, [row.node for row in given.rows]) == ("given", ["third", "first + dense"])
+    twice = partial_table(opened, sensitive_nodes=["third", ["first", "first"], "third"])
+    assert [row.node for row in twice.rows] == ["third", "first"]
     every = partial_table(opened, pick_threshold=-1)
     assert (every.picked, len(every.rows)) == ("worst", 4)
     some = partial_table(opened, pick_threshold=sorted(row.alone for row in every.rows)[2])
@@ -155,6 +157,8 @@ def test_where_the_curve_saturates() -> None:
             {"quantize_node": ["secnod"]},
             "quantize_node: the model has no node 'secnod'; did you mean 'second'",
         ),
+        ({"quantize_node": ["wieght"]}, "the model has no node 'wieght'; did you mean 'weight'?"),
+        ({"quantize_node": [["weight", "first"]]}, "quantize_node: 'weight' stands alone, not in a list"),
         ({"non_quantize_node": ["sum"]}, r"non_quantize_node: node 'sum' \(Add\) has no quantizers"),
         ({"metric": "msee"}, "there is no metric 'msee'; did you mean 'mse'"),
         ({"data_num": 9}, "9 samples were asked for, the data have 3"),
