@@ -18,6 +18,7 @@ from qir.report.similarity import LayerSimilarity, measure_layers
 from qir.runtime.compare import OutputComparison, Pair, compare_values, first_units
 from qir.runtime.session import Session
 from qir.search.configurations import lowered
+from qir.search.evaluators.metric import evaluator_title
 from qir.search.inputs import SearchInputs
 from qir.search.search import Search
 from qir.search.steps import SearchResult, Step
@@ -101,7 +102,7 @@ def _accuracy(inputs: SearchInputs, original: Step, best: Step) -> Accuracy | No
     before, after = _plain_metric(original.metric), _plain_metric(best.metric)
     if isinstance(before, str) or isinstance(after, str):
         return None
-    return Accuracy("Metric", f"what {inputs.evaluator.title()} evaluates", before, after)
+    return Accuracy("Metric", f"what {evaluator_title(inputs.evaluator)} evaluates", before, after)
 
 
 def _entry(strategy: str, result: SearchResult, phases: Sequence[Phase]) -> Entries:

@@ -274,6 +274,17 @@ def test_top_k_and_similarity_on_the_sample(tmp_path: Path) -> None:
     assert open_evaluator(f"top1:{file}", MaxDrop(0)).fingerprint() != judge.fingerprint()
 
 
+def test_attributes_that_hide_methods() -> None:
+    class Named(Answering):
+        title = "net"  # no name of ours
+
+    assert open_evaluator(Named((True, 0.0)), None)
+    evaluator = Named((True, 0.0))
+    evaluator.modules = ["torch"]  # type: ignore[assignment, method-assign]
+    with pytest.raises(ConfigError, match="Named has an attribute 'modules' that is no method"):
+        open_evaluator(evaluator, None)
+
+
 def test_no_drop_of_infinite_sqnr_can_be_kept(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", **samples())
     with pytest.raises(ConfigError, match="at_least"):

@@ -29,6 +29,7 @@ class Asked(Evaluator):
     def __init__(self) -> None:
         self.calls = 0
         self.reference: Any = None
+        self.title = "g0 and g1"
 
     def look(self, quantized: int) -> None:
         """Nothing is kept."""

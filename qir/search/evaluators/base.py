@@ -31,10 +31,6 @@ class Evaluator:
     def prepare(self, model_file: str) -> None:
         """Told the original model once, before anything is evaluated; also when a search goes on."""
 
-    def title(self) -> str:
-        """What reports call it."""
-        return type(self).__name__
-
     def modules(self) -> frozenset[str]:
         """The modules whose classes its metrics may be of, beside plain values and numpy's."""
         return frozenset({type(self).__module__})

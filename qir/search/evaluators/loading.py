@@ -18,6 +18,7 @@ from qir.search.evaluators.metric import MetricEvaluator, RuledEvaluator
 from qir.search.evaluators.rules import MaxDrop, Rule
 
 EvaluatorSource: TypeAlias = str | Evaluator | Callable[[str], object]
+_METHODS = ("calibration", "evaluate", "metric_eval", "prepare", "modules", "fingerprint")
 _NAMES = ("evaluate", "metric")
 """Functions that are taken for the metric when a file is given without a name."""
 
@@ -48,6 +49,12 @@ def open_evaluator(source: EvaluatorSource, rule: Rule | None) -> Evaluator:
 
 def _with_rule(evaluator: Evaluator, rule: Rule | None) -> Evaluator:
     name = type(evaluator).__name__
+    for method in _METHODS:
+        if not callable(getattr(evaluator, method)):
+            raise ConfigError(
+                f"evaluator {name} has an attribute '{method}' that is no method: qir calls this one, give "
+                "the attribute another name"
+            )
     if not overrides(evaluator, "evaluate"):
         raise ConfigError(f"evaluator {name} has no evaluate: it must give the metric of a model file")
     decides = overrides(evaluator, "metric_eval")

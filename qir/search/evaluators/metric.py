@@ -24,6 +24,7 @@ class MetricEvaluator(Evaluator):
         """What the rule says."""
         return self._compare(original_metric, new_metric)
 
+    @property
     def title(self) -> str:
         """The function's name."""
         name = getattr(self._metric, "__name__", type(self._metric).__name__)
@@ -60,9 +61,10 @@ class RuledEvaluator(Evaluator):
         """Tell the inner evaluator."""
         self._inner.prepare(model_file)
 
+    @property
     def title(self) -> str:
         """The inner evaluator's."""
-        return self._inner.title()
+        return evaluator_title(self._inner)
 
     def modules(self) -> frozenset[str]:
         """The inner evaluator's."""
@@ -71,3 +73,10 @@ class RuledEvaluator(Evaluator):
     def fingerprint(self) -> str:
         """The inner evaluator's: the rule does not change what is measured."""
         return self._inner.fingerprint()
+
+
+def evaluator_title(evaluator: Evaluator) -> str:
+    """What reports call an evaluator; a `title` of a user's class may be anything."""
+    if isinstance(evaluator, (MetricEvaluator, RuledEvaluator)):
+        return evaluator.title
+    return type(evaluator).__name__
