@@ -77,7 +77,8 @@ class Rounder:
         """`source` rounded by scale and zero point that are values of the graph, too."""
         single = self._cast(source, DType.F32, before)
         stored = self._insert("QuantizeLinear", [single, scale, zero_point], before)
-        back = self._insert("DequantizeLinear", [stored, scale, zero_point], before)
+        single_type = TensorType(DType.F32)  # of layers in float16, too: the cast back depends on it
+        back = self._insert("DequantizeLinear", [stored, scale, zero_point], before, kind=single_type)
         return self._cast(back, source.tensor.dtype, before)
 
     def _cast(self, value: Value, dtype: DType | None, before: Node | None) -> Value:

@@ -122,3 +122,32 @@ def test_words_are_outputs_like_others(tmp_path: Path) -> None:
     with np.load(tmp_path / "out.npz") as written:
         assert written["word"].tolist() == arrays["word"].tolist()
     assert arrays["word"].tolist() == [run(source, feed)[0][0] for feed in data]
+
+
+def half() -> bytes:
+    """A model in float16, which ONNX Runtime's QuantizeLinear does not take."""
+    constants = [weight("w", 4, 3, 3, 3), weight("b", 4), weight("fc", 4, 5)]
+    constants = [
+        numpy_helper.from_array(numpy_helper.to_array(each).astype(np.float16), each.name)
+        for each in constants
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="conv"),
+        helper.make_node("GlobalMaxPool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "fc"], ["y"], name="head"),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["N", 3, 6, 6])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["N", 5])]
+    graph = helper.make_graph(nodes, "half", inputs, outputs, constants)
+    opset = helper.make_opsetid("", 13)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+
+def test_layers_of_float16_models_are_compared_and_ranked(tmp_path: Path) -> None:
+    data = [{"x": feed["x"].astype(np.float16)} for feed in samples(1, 3, 6, 6)]
+    result = qir.quantize(half(), data, output=tmp_path / "m", compare_layers=True)
+    assert {layer.precision for layer in result.report.layers if layer.name in ("conv", "head")} == {"int8"}
+    scores = get_sensitivity_of_nodes(half(), "cosine-similarity", data, plot=False)
+    assert scores.keys() == {"conv", "head"}
+    assert all(0.99 < score["cosine-similarity"] < 1 for score in scores.values())
