@@ -124,7 +124,7 @@ def _close(node: Node, statistics: TensorStatistics, options: Calibrate) -> str 
                 f"{failure} Its input '{source.name}' {unusable}; leave the layer in float (skip), or "
                 "normalize the data"
             )
-        return f"{failure} Its input '{source.name}' {unusable}"
+        return f"{failure} Its input '{source.name}' {unusable}; normalize the data"
     overflow = too_large(source, spec, statistics)
     if overflow is not None:
         return overflow

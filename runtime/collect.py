@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from qir.ir.errors import CalibrationError
+from qir.ir.errors import CalibrationError, QirError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
 from qir.ir.quants import is_quant, unquantized
@@ -131,7 +131,7 @@ class Collector:
     def measure_into(self, state: Measured, unit: Unit) -> UnitRun:
         """Run one unit and let `state`, which no other thread uses, take its tensors in."""
         most, outputs = 0, dict[str, Array]()
-        for tensors in self._session.stages(unit.feeds, outputs):
+        for tensors in _of_unit(self._session.stages(unit.feeds, outputs), unit):
             most = max(most, sum(array.nbytes for array in tensors.values()))
             for source in tuple(tensors):
                 array = tensors.pop(source)
@@ -156,6 +156,15 @@ class Collector:
             if name not in self._taps.optional:
                 raise
             state.note(name, Problem(unit.index, str(error)))
+
+
+def _of_unit(stages: Iterator[dict[str, Array]], unit: Unit) -> Iterator[dict[str, Array]]:
+    """The stages of a run; where one fails, the error says in which unit, and what the shapes were."""
+    try:
+        yield from stages
+    except QirError as error:
+        fed = ", ".join(f"'{name}' {list(array.shape)}" for name, array in unit.feeds.items())
+        raise CalibrationError(f"{unit.where}: {error}; its inputs are {fed}") from error
 
 
 def _in_running_order(graph: Graph, values: Sequence[Value]) -> dict[str, Value]:

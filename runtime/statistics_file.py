@@ -31,6 +31,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 # What zipfile, json and numpy raise on bytes that are not what they should be.
 _DAMAGED = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile)
 _AGAIN = "take them again with `qir calibrate`"
+_ALIKE = f"{_AGAIN}, the same --target and the same --pipeline"
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ class Statistics(Mapping[str, TensorStatistics]):
             raise CalibrationError(f"{self.where}: {self.problems[name]}")
         if name not in self.tensors:
             raise CalibrationError(
-                f"{self.where} have nothing about tensor '{name}'{did_you_mean(name, self.tensors)}; "
-                f"{_AGAIN}, the same --target and the same --pipeline"
+                f"{self.where} have nothing about tensor '{name}'{did_you_mean(name, self.tensors)}; {_ALIKE}"
             )
         return self.tensors[name]
 
@@ -94,11 +94,11 @@ class Statistics(Mapping[str, TensorStatistics]):
                 "" if self.origin.version == __version__ else f" (they are by qir {self.origin.version})"
             )
             raise CalibrationError(
-                f"{self.where} are of another model{written}: {'; '.join(found)}; {_AGAIN}"
+                f"{self.where} are of another model{written}: {'; '.join(found)}; {_ALIKE}"
             )
         reason = _other_weights(self.origin.weights, weights)
         if reason is not None:
-            raise CalibrationError(f"{self.where} {reason}; {_AGAIN} and the same --pipeline")
+            raise CalibrationError(f"{self.where} {reason}; {_ALIKE}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an `.npz`, whole or not at all; ConfigError when the place cannot be written."""

@@ -12,6 +12,7 @@ from small_graphs import conv_net, elementwise, images
 from qir.ir.dtypes import DType
 from qir.ir.errors import CalibrationError
 from qir.ir.graph import Graph
+from qir.ir.parser import parse_graph
 from qir.ir.types import QuantSpec, TensorType, tensor
 from qir.runtime import collect as collect_module
 from qir.runtime import measured as measured_module
@@ -247,3 +248,16 @@ def test_an_optional_value_that_is_not_finite_is_a_problem_of_its_own(workers: i
     assert "leave what reads it in float ('fc7')" in problem.message
     with pytest.raises(CalibrationError, match=r"sample 4 .*'b'"):
         collect_module.collect(collect_module.Taps(graph, values, frozenset({"a"})), data, workers=workers)
+
+
+def test_a_sample_that_does_not_run_is_named_with_its_shapes() -> None:
+    graph = parse_graph(
+        "graph @g(%a: f32[N,4], %b: f32[N,4]) { opsets {onnx=17} "
+        '%s = Add "add"(%a, %b) : f32[N,4] return %s }'
+    )
+    ones = np.ones((3, 4), np.float32)
+    feeds = [{"a": ones[:1], "b": ones[:1]}, {"a": ones[:2], "b": ones}]
+    with pytest.raises(
+        CalibrationError, match=r"sample 1: node 'add' .*; its inputs are 'a' \[2, 4\], 'b' \[3, 4\]$"
+    ):
+        collected(feeds, graph, ["s"])
