@@ -151,3 +151,18 @@ def test_layers_of_float16_models_are_compared_and_ranked(tmp_path: Path) -> Non
     scores = get_sensitivity_of_nodes(half(), "cosine-similarity", data, plot=False)
     assert scores.keys() == {"conv", "head"}
     assert all(0.99 < score["cosine-similarity"] < 1 for score in scores.values())
+
+
+def test_float16_models_are_tuned(tmp_path: Path) -> None:
+    """Layer `head` must not be quantized; float16 is what layers are there, and no rung of its own."""
+    data = [{"x": feed["x"].astype(np.float16)} for feed in samples(1, 3, 6, 6)]
+
+    def metric(path: Path) -> float:
+        return float(any(n.op_type == "Gemm" and n.input[0] == "f" for n in onnx.load(path).graph.node))
+
+    result = qir.tune(half(), data, metric, output=tmp_path / "m", max_drop=0.5)
+    assert result.reached
+    assert result.rungs["head"] == "float32"
+    assert [phase.note for phase in result.phases if phase.name == "all float16"] == [
+        "no layer has it on this target, only int16"
+    ]

@@ -17,6 +17,8 @@ from qir.search.rungs import RUNGS, Rung
 
 BASE = "int8"
 """What layers are raised from."""
+FLOAT: Rung = "float32"
+"""The last rung: layers that are not quantized."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,16 @@ def is_within(low: Configuration, high: Configuration) -> bool:
 
 
 def ladder_of(layers: Sequence[str], rungs: Sequence[Rung], start: Levels, model: Model) -> Ladder:
-    """The ladder of some layers of a model, by the table of what its target grants."""
+    """The ladder of some layers of a model, by the table of what its target grants.
+
+    What leaves a layer as it is, such as float16 in a model that is in float16, is the last rung.
+    """
     below = _table({}, start, model)
     steps: dict[str, list[Rung]] = {name: [] for name in layers}
     for rung in rungs:
         table = _table(dict.fromkeys(layers, rung), start, model)
         for name in layers:
-            if _is_other(table[name], below[name]):
+            if _is_other(table[name], below[name]) and (table[name].enabled or rung == FLOAT):
                 steps[name].append(rung)
                 below[name] = table[name]
     return Ladder(tuple(rungs), {name: tuple(found) for name, found in steps.items()})

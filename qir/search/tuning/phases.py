@@ -24,12 +24,10 @@ from qir.search.search import Search
 from qir.search.steps import Step
 from qir.search.strategies.base import Flags, MetricEval, Strategy
 from qir.search.tuning.giving_back import give_back
-from qir.search.tuning.ladder import BASE, Ladder, cost, is_within
+from qir.search.tuning.ladder import BASE, FLOAT, Ladder, cost, is_within
 from qir.search.tuning.mixtures import Mixtures
 from qir.search.tuning.result import Phase, phase_of
 from qir.search.tuning.way import Information, Way, way_up
-
-FLOAT: Rung = "float32"
 
 
 @dataclass
