@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import active_children
@@ -27,7 +28,16 @@ def test_processes_that_are_starting_end_at_once() -> None:
     assert all(future.exception() is not None for future in futures)
 
 
+@pytest.fixture
+def _heard() -> Iterator[None]:
+    """Shells start what runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signals to mask")
+@pytest.mark.usefixtures("_heard")
 def test_ctrl_c_waits_for_a_process_to_start_and_leaves_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[bytes] = []
     interrupted = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('goes on')"
