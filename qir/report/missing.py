@@ -50,7 +50,9 @@ def _unreadable(sources: Sources) -> Iterator[Missing]:
 def _of_report(sources: Sources) -> Iterator[Missing]:
     if REPORT not in sources.documents:
         if JOURNAL in sources.documents:
-            yield Missing("The model: the search has not come to its end", "run the same `qir auto` or `qir tune` again")
+            yield Missing(
+                "The model: the search has not come to its end", "run the same `qir auto` or `qir tune` again"
+            )
         else:
             yield Missing(
                 "The report of a quantized model", "qir quantize MODEL --data DATA -o PREFIX --report"
