@@ -16,7 +16,15 @@ from qir.ir.errors import CalibrationError, QirError, did_you_mean
 from qir.ir.graph import Graph
 from qir.ir.node import Value
 from qir.runtime.array_data import ArrayData
-from qir.runtime.columns import ArrayColumn, Column, FilesColumn, ZipColumn, folder_files, zip_names
+from qir.runtime.columns import (
+    ArrayColumn,
+    Column,
+    FilesColumn,
+    ZipColumn,
+    folder_files,
+    open_npy,
+    zip_names,
+)
 from qir.runtime.feed_data import FeedData
 from qir.runtime.feeds import as_array, check_names, data_inputs
 from qir.runtime.units import Array, CalibrationData, Run, Unit
@@ -35,11 +43,9 @@ def open_data(source: DataSource, graph: Graph) -> CalibrationData:
     `source` is one of
 
     - an iterable of feeds, dicts from input name to array; one that can be read once only (a generator) is
-      copied to
-      a temporary file as it is read; or a function that returns such an iterable;
+      copied to a temporary file as it is read; or a function that returns such an iterable;
     - a dict from input name to an array whose first axis counts samples, or the path of an `.npz` file of
-      such arrays
-      (streamed, never loaded whole);
+      such arrays (streamed, never loaded whole), or of an `.npy` file with that of the only input;
     - a folder with `NAME.npy` for each input, or `NAME/*.npy` in the order of the file names (shapes may
       vary);
     - `file.py:function`: a function without arguments that returns any of the first two.
@@ -86,14 +92,29 @@ def _open_path(text: str, inputs: Sequence[Value]) -> CalibrationData:
     if path.is_dir():
         ranks = {v.name: None if v.tensor.shape is None else len(v.tensor.shape) for v in inputs}
         files = folder_files(path, ranks)
+        if not files:
+            expected = " and ".join(f"{name}.npy" for name in ranks)
+            raise CalibrationError(
+                f"folder {text} holds no .npy files; expected {expected} "
+                "or folders of that name with .npy files. Other formats, such as pictures, are read by a "
+                "function of yours: file.py:function"
+            )
         check_names(files, inputs, f"folder {text}")
         return ArrayData({name: FilesColumn(files[name], rank) for name, rank in ranks.items()}, inputs, text)
     if path.suffix == ".npz":
         check_names(zip_names(path), inputs, text)
         return ArrayData({v.name: ZipColumn(path, f"{v.name}.npy") for v in inputs}, inputs, text)
+    if path.suffix == ".npy" and path.exists():
+        if len(inputs) != 1:
+            names = ", ".join(f"'{value.name}'" for value in inputs)
+            raise CalibrationError(
+                f"{text} holds one array, but the model has {len(inputs)} inputs: {names}; expected an .npz "
+                "file or a folder with an array for each"
+            )
+        return ArrayData({inputs[0].name: ArrayColumn(open_npy(path))}, inputs, text)
     problem = "is no known kind of calibration data" if path.exists() else "does not exist"
     raise CalibrationError(
-        f"{text} {problem}; expected an .npz file, a folder of .npy files, or file.py:function"
+        f"{text} {problem}; expected an .npz or .npy file, a folder of .npy files, or file.py:function"
     )
 
 

@@ -81,4 +81,7 @@ def data_source(model: ModelPath, data: str | None) -> str:
     sample = sample_of(model)
     if sample is not None:
         return str(sample.calibration)
-    raise ConfigError("no data; give --data DATA (.npz, folder of .npy per input, or file.py:function)")
+    raise ConfigError(
+        "no data; give --data DATA (.npz, .npy of the only input, folder of .npy per input, or "
+        "file.py:function)"
+    )

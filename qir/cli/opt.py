@@ -41,7 +41,7 @@ def _describe_pass(context: click.Context, _parameter: click.Parameter, name: st
 @model_argument
 @click.option("-p", "--pipeline", default="", help="Passes to run, or the name of a pipeline of the target.")
 @click.option("-o", "--output", metavar="OUT", default="-", help="File to write; '-' is stdout.")
-@click.option("--data", help="Calibration data: .npz, folder of .npy, or file.py:function.")
+@click.option("--data", help="Calibration data: .npz, .npy, folder of .npy, or file.py:function.")
 @click.option("--target", default="ascend", show_default=True, help="Whose rules and pipelines to use.")
 @click.option(
     "--emit", type=click.Choice(_EMIT_CHOICES), help="What to write; by default what OUT's name says."

@@ -8,7 +8,7 @@ import click
 
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
-DATA_HELP = ".npz, folder of .npy per input, or file.py:function."
+DATA_HELP = ".npz, .npy of the only input, folder of .npy per input, or file.py:function."
 calibration_data_option = click.option("--data", help=f"Calibration data: {DATA_HELP}")
 
 prefix_option = click.option(

@@ -56,6 +56,13 @@ def test_folder_of_one_file_per_input(tmp_path: Path) -> None:
     assert_samples(units_of(tmp_path, conv_net()), X)
 
 
+def test_one_file_for_the_only_input(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", X)
+    assert_samples(units_of(tmp_path / "images.npy", conv_net()), X)
+    with pytest.raises(CalibrationError, match="holds one array, but the model has 2 inputs: 'ids', 'mask'"):
+        open_data(tmp_path / "images.npy", two_inputs())
+
+
 @pytest.mark.parametrize("keep_axis", [True, False])
 def test_folder_of_one_file_per_sample(tmp_path: Path, keep_axis: bool) -> None:
     (tmp_path / "x").mkdir()

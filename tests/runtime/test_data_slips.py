@@ -51,7 +51,7 @@ BAD: list[tuple[Any, str]] = [
     ("missing.npz", r"missing\.npz: there is no such file"),
     (
         "missing",
-        r"missing does not exist; expected an \.npz file, a folder of \.npy files, or file\.py:function",
+        r"missing does not exist; expected an \.npz or \.npy file, a folder of \.npy files",
     ),
     ("missing.py:f", r"missing\.py does not exist"),
 ]
@@ -110,6 +110,17 @@ def test_unknown_file_in_a_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "xs.npy", X)
     with pytest.raises(CalibrationError, match="'xs' is not an input of the model; did you mean 'x'"):
         open_data(tmp_path, conv_net())
+
+
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "1.jpg").write_bytes(b"picture")
+    with pytest.raises(
+        CalibrationError, match=r"holds no \.npy files; expected x\.npy or .* pictures, are read"
+    ):
+        open_data(tmp_path, conv_net())
+    with pytest.raises(CalibrationError, match=r"expected ids\.npy and mask\.npy or"):
+        open_data(tmp_path, two_inputs())
 
 
 def test_an_input_that_arrays_cannot_feed() -> None:
