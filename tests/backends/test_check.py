@@ -241,7 +241,12 @@ def test_dynamic_inputs_name_the_input() -> None:
     graph.inputs[0].type = tensor(DType.F32, ("N", 4, None, 8))
     found = only(graph, "dynamic-shape")
     assert (found.severity, found.node) == ("warning", "stem.quant")
-    assert 'input_shape="x:1,4,?,8"' in found.cure
+    assert 'input_shape="x:1,4,?,8" with sizes of your choice' in found.cure
+    graph.inputs[0].type = tensor(DType.F32, ("N", 4, "H", 8))
+    graph.add_input("mask", tensor(DType.F32, ("N", 9)))
+    assert '"x:1,4,H,8;mask:1,9"' in only(graph, "dynamic-shape").cure, "one command for all inputs"
+    graph.inputs[0].type = tensor(DType.F32, ("N", 4, 8, 8))
+    assert '"x:1,4,8,8;mask:1,9", without' in only(graph, "dynamic-shape").cure
 
 
 def test_layout_of_the_data() -> None:

@@ -62,9 +62,10 @@ def op_domains(deploy: DeployGraph) -> Iterator[Finding]:
 
 def dynamic_inputs(deploy: DeployGraph) -> Iterator[Finding]:
     """ATC compiles quantized models for fixed sizes only: a finding for each input of open size."""
-    for value in deploy.graph.inputs:
-        if value.constant is not None or value.tensor.is_static:
-            continue
+    open_ones = [v for v in deploy.graph.inputs if v.constant is None and not v.tensor.is_static]
+    fixed = ";".join(f"{value.name}:{_fixed(value)}" for value in open_ones)
+    chosen = " with sizes of your choice where no number stands" if any(map(_has_choice, open_ones)) else ""
+    for value in open_ones:
         reached = _first_quant(deploy, value)
         if reached is None:
             continue
@@ -76,15 +77,22 @@ def dynamic_inputs(deploy: DeployGraph) -> Iterator[Finding]:
             reached.name,
             f"it quantizes what comes from input '{value.name}', whose shape is {shown}; ATC refuses dynamic "
             "batch or image sizes in quantized models",
-            f'fix it: atc --input_shape="{value.name}:{_fixed(value)}", without --dynamic_batch_size, '
-            "--dynamic_image_size or --dynamic_dims",
+            f'fix it: atc --input_shape="{fixed}"{chosen}, without --dynamic_batch_size, --dynamic_image_size '
+            "or --dynamic_dims",
         )
 
 
 def _fixed(value: Value) -> str:
-    """The shape with a batch of 1, and `?` where the user must choose."""
-    dims = value.tensor.shape or ()
-    return ",".join(str(d) if isinstance(d, int) else "?" if i else "1" for i, d in enumerate(dims))
+    """The shape with a batch of 1; where the user must choose stands no number."""
+    dims = value.tensor.shape
+    if dims is None:
+        return "SHAPE"
+    return ",".join(str(d) if isinstance(d, int) else (d or "?") if i else "1" for i, d in enumerate(dims))
+
+
+def _has_choice(value: Value) -> bool:
+    dims = value.tensor.shape
+    return dims is None or any(not isinstance(d, int) for d in dims[1:])
 
 
 def _first_quant(deploy: DeployGraph, source: Value) -> Node | None:
