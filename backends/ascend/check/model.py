@@ -77,8 +77,8 @@ def dynamic_inputs(deploy: DeployGraph) -> Iterator[Finding]:
             reached.name,
             f"it quantizes what comes from input '{value.name}', whose shape is {shown}; ATC refuses dynamic "
             "batch or image sizes in quantized models",
-            f'fix it: atc --input_shape="{fixed}"{chosen}, without --dynamic_batch_size, --dynamic_image_size '
-            "or --dynamic_dims",
+            f'fix it: atc --input_shape="{fixed}"{chosen}, without --dynamic_batch_size, '
+            "--dynamic_image_size or --dynamic_dims",
         )
 
 
