@@ -37,7 +37,7 @@ class Place:
     form: str
     samples: Sequence[Feeds]
     deploys: bool = True
-    _integers: Integers = field(default_factory=Integers)
+    _integers: Integers = field(default_factory=Integers, init=False, repr=False, compare=False)
 
     @property
     def paths(self) -> Paths:
