@@ -19,7 +19,7 @@ class Candidates(Protocol):
         """The layers that configurations speak of, in running order."""
 
     def graph(self, configuration: Configuration) -> Graph:
-        """The closed graph of a configuration, for the caller to keep; equal ones for equal configurations."""
+        """The closed graph of a configuration, the caller's own; equal ones for equal configurations."""
 
 
 def lowered(configuration: Configuration) -> dict[str, list[str]]:
