@@ -58,30 +58,29 @@ class Chain(NamedTuple):
 
 
 def lower_integers(graph: Graph, form: IntegerForm, integers: Integers | None = None) -> Graph:
-    """A copy of `graph` in which every quantized layer computes with integers as `form` writes them.
+    """Let every quantized layer of `graph` compute with integers as `form` writes them, in place.
 
     `integers` holds those of other graphs with the same constants, and gets those of this one.
     BackendError when the graph is not completely quantized, see `read_layers`.
     """
-    lowered = graph.clone()
-    compute_in_float16(lowered)
-    layers, tensors = read_layers(lowered), read_tensors(lowered)
-    nodes = lowered.nodes
+    compute_in_float16(graph)
+    layers, tensors = read_layers(graph), read_tensors(graph)
+    nodes = graph.nodes
     following = dict(zip(nodes, (*nodes[1:], None), strict=True))
     for layer in layers:
-        _dequantize(lowered, layer, form, following[layer.last])
-    constants = StoredConstants(lowered, integers)
+        _dequantize(graph, layer, form, following[layer.last])
+    constants = StoredConstants(graph, integers)
     for layer in layers:
         for operand in (layer.weight, layer.bias):
             if operand is not None:
                 operand.reader.set_input(operand.index, constants.get(operand, form.store))
-    _quantize_activations(lowered, layers, tensors, form)
-    for node in lowered.nodes:
+    _quantize_activations(graph, layers, tensors, form)
+    for node in graph.nodes:
         if is_quant(node):
-            lowered.erase(node)
+            graph.erase(node)
     constants.finish()
-    make_runnable(lowered)
-    return lowered
+    make_runnable(graph)
+    return graph
 
 
 def _dequantize(graph: Graph, layer: QuantizedLayer, form: IntegerForm, before: Node | None) -> None:

@@ -46,14 +46,14 @@ def lower(graph: Graph, integers: Integers | None = None) -> Graph:
 
 
 def _known_to_atc(graph: Graph) -> Graph:
-    """The graph, in an opset that ATC takes; where it cannot be raised, as it is, for the check to report."""
+    """A copy in an opset that ATC takes; where it cannot be raised, as it is, for the check to report."""
     if graph.opsets.get("", LOWEST_OPSET) >= LOWEST_OPSET:
-        return graph
+        return graph.clone()
     try:
         return raise_opset(graph, _RAISED_OPSET)
     except BackendError as error:
         _log.warning("the deploy graph keeps its opset, which ATC does not know: %s", error)
-        return graph
+        return graph.clone()
 
 
 def destination(params: QuantParams) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from google.protobuf import text_encoding
@@ -132,6 +133,7 @@ def _fields(layer: LayerRecord | DraftRecord) -> list[str]:
     return lines
 
 
+@lru_cache(1 << 16)  # a search prints the same numbers whenever it has found a better model
 def _number(x: float) -> str:
     """The shortest decimal that reads back as the same float32, laid out as Python lays out a float."""
     text = str(np.float32(x))

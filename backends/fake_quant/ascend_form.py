@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ _HALF_EVEN = np.float32(1.5 * 2**23)
 
 
 def lower(graph: Graph, integers: Integers | None = None) -> Graph:
-    """The fake-quant graph of a completely quantized graph; BackendError otherwise."""
+    """Write a completely quantized graph in this form, in place; BackendError when it is not."""
     return lower_integers(graph, IntegerForm(_store, _quantize, _restore, _dequantize), integers)
 
 
@@ -88,7 +89,7 @@ def _dequantize(graph: Graph, layer: QuantizedLayer, result: Value, before: Node
     chain = _Chain(graph, f"{layer.name}.fakedequant", result.tensor, before)
     # The scale comes first: ONNX Runtime folds a Mul whose second operand is constant into the Conv in front,
     # which would then sum scaled weights instead of integers.
-    first = chain.node("Mul", "mul", [chain.constant("dqscale", scale), result])
+    first = chain.node("Mul", "mul", [chain.constant("dqscale", Constant.of(scale)), result])
     if layer.dtype is DType.F32:
         return Chain(first, first, 1)
     return Chain(first, chain.node("Cast", "cast", [first.output], {"to": TensorProto.FLOAT16}), 1)
@@ -127,13 +128,18 @@ class _Chain:
         """The output of a node of that op."""
         return self.node(op, part, inputs, attributes).output
 
-    def constant(self, part: str, data: npt.NDArray[np.float32]) -> Value:
+    def constant(self, part: str, held: Constant) -> Value:
         """A Constant node, as AMCT writes them."""
-        held = Constant.of(data)
         node = self.node("Constant", part, [], {"value": held})
         node.output.type = held.type
         return node.output
 
     def scalar(self, part: str, number: np.float32) -> Value:
         """A Constant node without dimensions."""
-        return self.constant(part, np.asarray(number))
+        return self.constant(part, _scalar(number.tobytes()))
+
+
+@cache
+def _scalar(number: bytes) -> Constant:
+    """A float32 without dimensions; many layers of many candidates share a few of them."""
+    return Constant.of(np.frombuffer(number, np.float32).reshape(()))

@@ -58,24 +58,23 @@ def needed_opset(graph: Graph) -> int:
 
 
 def lower(graph: Graph, integers: Integers | None = None) -> Graph:
-    """A closed graph of opset 13 or later in this form; BackendError when a quant is open.
+    """Write a closed graph of opset 13 or later in this form, in place; BackendError when a quant is open.
 
     Below opset 21, integers of 16 bits are written in plain ops.
     """
     check_closed(graph)
-    lowered = graph.clone()
-    writer = _Writer(lowered, widen_layers(lowered), integers)
-    restored = [node for node in lowered.nodes if is_restored(node)]
-    for node in lowered.nodes:
+    writer = _Writer(graph, widen_layers(graph), integers)
+    restored = [node for node in graph.nodes if is_restored(node)]
+    for node in graph.nodes:
         if is_quant(node):
             writer.lower(node)
     for node in restored:
         assert node.inputs[0] is not None
-        lowered.replace(node.output, node.inputs[0])
-        lowered.erase(node)
+        graph.replace(node.output, node.inputs[0])
+        graph.erase(node)
     writer.constants.finish()
-    make_runnable(lowered)
-    return lowered
+    make_runnable(graph)
+    return graph
 
 
 def _params(node: Node) -> QuantParams:

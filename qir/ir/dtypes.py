@@ -51,6 +51,8 @@ class DType(enum.Enum):
     I6 = "i6"
     I7 = "i7"
 
+    __hash__ = object.__hash__  # members are equal only to themselves; Enum hashes the name, in Python
+
     @property
     def bits(self) -> int:
         """Bits an element takes in storage (strings: 0, they have no fixed size)."""

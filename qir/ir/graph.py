@@ -51,7 +51,7 @@ class Graph:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes in running order; a snapshot. A node erased meanwhile has `graph` None."""
-        return tuple(self._order)
+        return self._order.all
 
     @property
     def constants(self) -> tuple[Value, ...]:
@@ -147,16 +147,16 @@ class Graph:
         node_name = self._nodes.unique(op) if name is None else name
         output_names = (self._values.unique(node_name),) if outputs is None else outputs
         self._nodes.check_free((node_name,), "node")
-        self._values.check_free([n for n in output_names if n is not None], "value")
+        self._values.check_free(output_names, "value")
         self._check_place(before)
         if len(types) > len(output_names):
             raise QirError(f"node '{node_name}' ({op}): {len(types)} types for {len(output_names)} outputs")
         node = Node(op, domain, node_name, attributes)
-        kinds = (*types, *[UNKNOWN] * (len(output_names) - len(types)))
-        node.outputs = tuple(
-            None if output_name is None else Value(self, output_name, kind, None, node, i)
-            for i, (output_name, kind) in enumerate(zip(output_names, kinds, strict=True))
-        )
+        made: list[Value | None] = []
+        for i, output_name in enumerate(output_names):
+            kind = types[i] if i < len(types) else UNKNOWN
+            made.append(None if output_name is None else Value(self, output_name, kind, None, node, i))
+        node.outputs = tuple(made)
         node._connect(inputs)
         self._take(node, before)
         return node

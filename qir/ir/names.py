@@ -44,13 +44,11 @@ class Namespace(Generic[T]):
             )
         return found
 
-    def check_free(self, names: Sequence[str], kind: str) -> None:
-        """QirError when one of `names` is taken in this graph or stands twice among them."""
-        seen: set[str] = set()
-        for name in names:
-            if name in self._owners or name in seen:
+    def check_free(self, names: Sequence[str | None], kind: str) -> None:
+        """QirError when one of `names` (None: no name) is taken in this graph or stands twice among them."""
+        for i, name in enumerate(names):
+            if name is not None and (name in self._owners or name in names[:i]):
                 raise _taken(name, kind)
-            seen.add(name)
 
     def register(self, name: str, owner: T, kind: str) -> None:
         """Give `name` to `owner`; QirError when it is taken in this graph."""

@@ -19,15 +19,25 @@ class NodeList:
     def __init__(self) -> None:
         self._first: Node | None = None
         self._last: Node | None = None
+        self._all: tuple[Node, ...] | None = ()
 
     def __iter__(self) -> Iterator[Node]:
-        node = self._first
-        while node is not None:
-            yield node
-            node = node._next
+        return iter(self.all)
+
+    @property
+    def all(self) -> tuple[Node, ...]:
+        """The nodes as they are now; made once between two changes, for it is asked for again and again."""
+        if self._all is None:
+            found, node = [], self._first
+            while node is not None:
+                found.append(node)
+                node = node._next
+            self._all = tuple(found)
+        return self._all
 
     def insert(self, node: Node, before: Node | None) -> None:
         """Put a node that is in no list before another, or at the end."""
+        self._all = None
         previous = self._last if before is None else before._previous
         node._previous, node._next = previous, before
         if previous is None:
@@ -42,6 +52,7 @@ class NodeList:
 
     def remove(self, node: Node) -> None:
         """Take a node of this list out."""
+        self._all = None
         if node._previous is None:
             self._first = node._next
         else:

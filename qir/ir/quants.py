@@ -92,13 +92,14 @@ def operand_precision(node: Node, i: int) -> OperandPrecision | None:
 def value_precision(value: Value | None) -> OperandPrecision | None:
     """How what reads `value` finds it stored: as a quant says that made it; None for every other value."""
     producer = None if value is None else value.producer
-    if value is None or producer is None or not is_quant(producer) or value.tensor.quant is None:
+    if value is None or producer is None or not is_quant(producer):
+        return None
+    quant = value.tensor.quant
+    if quant is None:
         return None
     coarse = coarse_quant(producer)
     first = None if coarse is None else coarse.output.tensor.quant
-    return (
-        OperandPrecision(value.tensor.quant) if first is None else OperandPrecision(first, value.tensor.quant)
-    )
+    return OperandPrecision(quant) if first is None else OperandPrecision(first, quant)
 
 
 def coarse_quant(quant: Node) -> Node | None:

@@ -12,7 +12,7 @@ from qir.backends.fake_quant import lower
 from qir.backends.files import Paths, output_paths, write_ascend, write_files
 from qir.backends.inspection import Inspected, inspect_files
 from qir.backends.layers import Integers
-from qir.frontends.onnx import save_model
+from qir.frontends.onnx import WrittenNodes, save_model
 from qir.ir.errors import BackendError, ConfigError
 from qir.ir.garbage import collector_paused
 from qir.ir.graph import Graph
@@ -38,6 +38,7 @@ class Place:
     samples: Sequence[Feeds]
     deploys: bool = True
     _integers: Integers = field(default_factory=Integers, init=False, repr=False, compare=False)
+    _nodes: WrittenNodes = field(default_factory=WrittenNodes, init=False, repr=False, compare=False)
 
     @property
     def paths(self) -> Paths:
@@ -77,7 +78,7 @@ class Place:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def write_candidate(self, graph: Graph, number: int) -> Path:
-        """The fake-quant model of a configuration, for the evaluator to look at."""
+        """The fake-quant model of a configuration, for the evaluator to look at; uses up its graph."""
         folder = self.scratch / f"{_STEP}{number}"
         folder.mkdir()
         return self._write_fake_quant(graph, folder)
@@ -95,16 +96,20 @@ class Place:
         if self.deploys:
             write_files(graph, os.path.join(aside, self._name), self.form, self.samples[0])
         else:
-            self._write_fake_quant(graph, aside)
+            self._write_fake_quant(graph.clone(), aside)
         self._move(aside)
 
     def publish_candidate(self, graph: Graph, candidate: Path) -> None:
-        """As `publish`, with the fake-quant model that the evaluator has run: it needs no trial."""
+        """As `publish`, with the fake-quant model that the evaluator has run: it needs no trial.
+
+        Uses up the graph.
+        """
         aside = Paths(*(candidate.with_name(path.name) for path in self.paths))
         try:
             if self.deploys:
                 with collector_paused():
                     write_ascend(graph, aside, self._name or graph.name, self._integers)
+                    graph.release()
         except (OSError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise BackendError(f"the files '{self.output}_…' cannot be written: {reason}") from error
@@ -132,9 +137,10 @@ class Place:
 
     def _write_fake_quant(self, graph: Graph, folder: Path) -> Path:
         path = folder / self.paths.fake_quant_model.name
-        lowered = lower(graph, self.form, self.samples[0], self._integers)
-        save_model(lowered, path)
+        lowered = lower(graph, self.form, self.samples[0], self._integers, in_place=True)
+        save_model(lowered, path, written=self._nodes)
         lowered.release()
+        graph.release()  # no other graph, or that from which it was copied
         return path
 
     @property

@@ -68,14 +68,13 @@ class Search:
         evaluations will follow, once the answer is there.
         """
         number = len(self.steps) + 1
-        made: list[tuple[Graph, Path]] = []
+        written: list[Path] = []
 
         def write() -> Path:
             self.keep_best(candidates)
             with collector_paused():
-                graph = candidates.graph(configuration)
-                made.append((graph, self.place.write_candidate(graph, number)))
-            return made[0][1]
+                written.append(self.place.write_candidate(candidates.graph(configuration), number))
+            return written[0]
 
         found = self.evaluations.configured(configuration, write)
         answer = judged(self.evaluations.evaluator, self._original, found.metric)
@@ -86,11 +85,9 @@ class Search:
         self._note(order, answer)
         if answer[0] and self._is_best(configuration):
             self.best = step
-            for graph, candidate in made:
-                self.place.publish_candidate(graph, candidate)
+            for candidate in written:
+                self.place.publish_candidate(candidates.graph(configuration), candidate)
                 self._note_published(configuration)
-        for graph, _ in made:
-            graph.release()
         self.place.remove_candidates()
         self._tell(step)
         return answer

@@ -233,7 +233,9 @@ class _Lowering:
 
     def drop_needless_casts(self) -> None:
         """Casts to float32 of what is float32 anyway."""
-        infer_types(self.graph)
+        sources = [cast.input(0) for cast in self.casts]
+        if any(source is not None and source.tensor.dtype is None for source in sources):
+            infer_types(self.graph)
         for cast in self.casts:
             source = cast.input(0)
             if source is not None and source.tensor.dtype is DType.F32:

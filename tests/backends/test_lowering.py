@@ -51,6 +51,15 @@ def test_integers_made_for_one_graph_serve_the_next() -> None:
         assert to_model(deploy.lower(graph, known)) == to_model(deploy.lower(graph))
 
 
+@pytest.mark.parametrize("form", ["ascend", "qdq"])
+def test_lowering_in_place_gives_the_same_and_a_copy_leaves_the_graph(form: str) -> None:
+    graph = many_layers().quantized()
+    before = str(graph)
+    expected = to_model(lower(graph, form))
+    assert str(graph) == before
+    assert to_model(lower(graph, form, in_place=True)) == expected
+
+
 @pytest.mark.parametrize("opset", [7, 8, 9, 10, 11, 13, 17, 21])
 def test_ascend_form_keeps_the_opset_and_the_numbers(opset: int) -> None:
     lowered = lower(many_layers(opset).quantized(), "ascend")

@@ -231,12 +231,13 @@ def test_text_that_is_not_utf8() -> None:
         ("doc_string", "NodeProto"),
         ("attr_name", "AttributeProto"),
         ("weight_name", "TensorProto"),
+        ("symbol_of_y", "Dimension"),
     ):
         made = model(
             graph(
                 [node("LeakyRelu", ["x"], ["y"], doc_string="doc_string", attr_name=1.0)],
                 [info("x", F32, [2])],
-                [info("y", F32, [2])],
+                [info("y", F32, ["symbol_of_y"])],
                 [tensor("weight_name", W)],
             )
         )

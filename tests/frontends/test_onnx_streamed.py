@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qir.frontends.onnx import save_model, to_model
+from qir.frontends.onnx import WrittenNodes, save_model, to_model
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.types import tensor
@@ -50,3 +50,30 @@ def test_constants_of_bodies_stay_in_the_message(tmp_path: Path) -> None:
     graph.add_output(made.output)
     save_model(graph, tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").read_bytes() == to_model(graph).SerializeToString(deterministic=True)
+
+
+def test_nodes_that_were_written_before_are_taken_over_where_they_are_equal(tmp_path: Path) -> None:
+    """As the models of a search: nearly the same nodes, some with other operands, attributes or texts."""
+
+    def scaled(alpha: float, operand: str, domain: str = "", note: str = "") -> Graph:
+        graph = sums([5, 3])
+        last = graph.add("LeakyRelu", [graph.value(operand)], name="last", attributes={"alpha": alpha})
+        body = Graph("body", {"": 17}, graph)
+        body.add_output(body.add("Neg", [last.output], outputs=["negative"], name="inner").output)
+        condition = graph.constant(np.array(alpha > 1), "condition")
+        branches = {"then_branch": body, "else_branch": body.clone()}
+        choice = graph.add("If", [condition], name="choice", attributes=branches)
+        last.domain = domain
+        if note:
+            last.metadata["note"] = note
+        graph.add_output(choice.output)
+        return graph
+
+    written = WrittenNodes()
+    for case in [
+        (1.5, "y0"), (1.5, "y0"), (2.5, "y0"), (2.5, "y1"), (1.5, "y0"), (1.5, "y0", "com.microsoft"),
+        (1.5, "y0", "", "a text"), (1.5, "y0"),
+    ]:  # fmt: skip
+        save_model(scaled(*case), tmp_path / "m.onnx", written=written)
+        expected = to_model(scaled(*case)).SerializeToString(deterministic=True)
+        assert (tmp_path / "m.onnx").read_bytes() == expected, case

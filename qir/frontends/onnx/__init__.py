@@ -11,9 +11,11 @@ from qir.frontends.onnx.infer import infer_types
 from qir.frontends.onnx.known_ops import op_types, unknown_ops
 from qir.frontends.onnx.source import read_model
 from qir.frontends.onnx.writer import EXTERNAL_BYTES, constant_bytes, to_model
+from qir.frontends.onnx.written import WrittenNodes
 
 __all__ = [
     "EXTERNAL_BYTES",
+    "WrittenNodes",
     "check_writable",
     "constant_bytes",
     "infer_types",

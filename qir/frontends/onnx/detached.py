@@ -24,7 +24,8 @@ def to_detached_model(
     In the model they are marked as external data in a file called `memory`, which does not exist. Neither
     the 2 GB of a protobuf nor a copy of the weights is in the way. Constants of subgraphs, strings and
     types that numpy lacks stay in the model. Constants that were inputs too are no inputs here: ONNX
-    Runtime optimizes what is constant. The IR version is the lowest that will do.
+    Runtime optimizes what is constant. The IR version is the lowest that will do. ONNX Runtime infers types
+    by itself, so none are stated between inputs and outputs.
     """
     needed = {v.name for v in graph.inputs}
     detached: dict[str, Constant] = {}
@@ -41,7 +42,7 @@ def to_detached_model(
         proto.external_data.add(key="location", value="memory")
         detached[name] = constant
 
-    model = build_model(graph, quants, taps, store)
+    model = build_model(graph, quants, taps, store, typed=False)
     model.ir_version = min(model.ir_version, max(runnable_ir_version(graph), LOWEST_IR))
     inputs = [i for i in model.graph.input if i.name in needed]
     del model.graph.input[:]

@@ -16,6 +16,7 @@ from qir.frontends.onnx.order import subgraphs
 from qir.frontends.onnx.streamed import Detached, write_model
 from qir.frontends.onnx.tensors import describe_tensor, little_endian, write_tensor
 from qir.frontends.onnx.writer import EXTERNAL_BYTES, Quants, Store, build_model, constant_bytes
+from qir.frontends.onnx.written import WrittenNodes
 from qir.ir.atomic import written_aside
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
@@ -33,11 +34,13 @@ def save_model(
     external_bytes: int = EXTERNAL_BYTES,
     quants: Quants = "refuse",
     taps: Sequence[str] = (),
+    written: WrittenNodes | None = None,
 ) -> None:
     """Write `graph` as the ONNX file `path`; it appears whole or not at all.
 
-    Where the constants take more than `external_bytes`, those over 1 KB go into `<path>.data`. Raises
-    ConfigError when the folder is missing or not writable, and as `to_model` does.
+    Where the constants take more than `external_bytes`, those over 1 KB go into `<path>.data`. `written` has
+    the nodes of models like this one, and gets its own. Raises ConfigError when the folder is missing or not
+    writable, and as `to_model` does.
     """
     target = Path(path)
     check_writable(target)
@@ -49,7 +52,7 @@ def save_model(
         store: Store = detached.store
         if constant_bytes(graph) > external_bytes:
             store = _External(files.enter_context(written_aside(beside)), beside.name).store
-        write_model(build_model(graph, quants, taps, store), detached.data, file)
+        write_model(build_model(graph, quants, taps, store, written), detached.data, file)
 
 
 def check_writable(path: Path) -> None:

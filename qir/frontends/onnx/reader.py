@@ -222,7 +222,11 @@ def _add_initializer(found: dict[str, Constant], name: str, constant: Constant) 
 def _stated_types(proto: onnx.GraphProto) -> dict[str, Type]:
     """The types that the file states for values of one graph."""
     types: dict[str, Type] = {}
+    read: dict[bytes, Type] = {}  # many values share few types
     for info in (*proto.input, *proto.output, *proto.value_info):
-        stated = read_type(info.type, f"value '{info.name}'")
+        text = info.type.SerializeToString()
+        if text not in read:
+            read[text] = read_type(info.type, f"value '{info.name}'")
+        stated = read[text]
         types[info.name] = merge_types(types[info.name], stated) if info.name in types else stated
     return types

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Literal
 
 import onnx
@@ -19,6 +19,7 @@ from qir.frontends.onnx.metadata import (
 )
 from qir.frontends.onnx.tensors import write_tensor
 from qir.frontends.onnx.types import is_writable, write_type
+from qir.frontends.onnx.written import NodeText, WrittenNodes
 from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError, ConfigError, did_you_mean
@@ -63,14 +64,26 @@ def constant_bytes(graph: Graph) -> int:
     return total + sum(constant_bytes(inner) for node in graph.nodes for inner in node.subgraphs)
 
 
-def build_model(graph: Graph, quants: Quants, taps: Sequence[str], store: Store) -> onnx.ModelProto:
-    """As `to_model`, with the data of initializers put wherever `store` puts them."""
+def build_model(
+    graph: Graph,
+    quants: Quants,
+    taps: Sequence[str],
+    store: Store,
+    written: WrittenNodes | None = None,
+    *,
+    typed: bool = True,
+) -> onnx.ModelProto:
+    """As `to_model`, with the data of initializers put wherever `store` puts them.
+
+    `written` has nodes of other models, and gets those of this one. Without `typed` nothing is said of the
+    types between inputs and outputs.
+    """
     model = onnx.ModelProto()
     model.ir_version = max(int(graph.metadata.get(IR_VERSION, _DEFAULT_IR)), LOWEST_IR)
     for domain in sorted(graph.opsets):
         model.opset_import.add(domain=domain, version=graph.opsets[domain])
     write_model_metadata(graph, model)
-    _Writer(quants, store).write(graph, model.graph, _tapped(graph, taps))
+    _Writer(quants, store, written, typed).write(graph, model.graph, _tapped(graph, taps))
     return model
 
 
@@ -86,9 +99,11 @@ def _tapped(graph: Graph, taps: Sequence[str]) -> tuple[Value, ...]:
 class _Writer:
     """Writes the graphs of one model."""
 
-    def __init__(self, quants: Quants, store: Store) -> None:
+    def __init__(self, quants: Quants, store: Store, written: WrittenNodes | None, typed: bool) -> None:
         self._quants = quants
         self._store = store
+        self._written = written
+        self._typed = typed
         self._names: dict[Value, str] = {}  # of results of bypassed quants
         self._types: dict[Type, bytes] = {}  # as written before: there are few of them
 
@@ -98,24 +113,26 @@ class _Writer:
         write_graph_metadata(graph, proto)
         texts = ValueTexts(graph)
         returned = (*graph.outputs, *taps)
+        ends = frozenset(returned)
         overridable = initializer_inputs(graph) if graph.parent is None else ()
         for value in (*graph.inputs, *overridable):
             self._describe(value, proto.input.add(name=value.name), texts)
         for value in graph.constants:
             assert value.constant is not None
             # A session replaces initializers by their data in memory, and fails for one that nobody reads.
-            if self._quants != "bypass" or _is_needed(value, returned):
+            if self._quants != "bypass" or _is_needed(value, ends):
                 self._store(value.constant, proto.initializer.add(), value.name)
         for node in graph.nodes:
-            self._write_node(node, proto, returned)
+            self._write_node(node, proto, ends)
         for value in returned:
             self._describe(value, proto.output.add(name=self._name(value)), texts)
-        self._write_types(graph, proto, returned, texts)
+        if self._typed:
+            self._write_types(graph, proto, ends, texts)
 
     def _name(self, value: Value | None) -> str:
         return "" if value is None else self._names.get(value, value.name)
 
-    def _write_node(self, node: Node, proto: onnx.GraphProto, returned: Sequence[Value]) -> None:
+    def _write_node(self, node: Node, proto: onnx.GraphProto, ends: Set[Value]) -> None:
         if not is_quant(node):
             self._fill(node, node.op, node.domain, proto)
             return
@@ -124,7 +141,7 @@ class _Writer:
                 f"node '{node.name}' is a qir.quant, which ONNX does not have; write the graph for a target, "
                 "or save it as .qir"
             )
-        if self._quants == "identity" or any(v is node.output for v in returned):
+        if self._quants == "identity" or node.output in ends:
             self._fill(node, "Identity", "", proto, node.inputs[:1])
         else:
             self._names[node.output] = self._name(node.inputs[0])
@@ -137,24 +154,32 @@ class _Writer:
         proto: onnx.GraphProto,
         inputs: Sequence[Value | None] | None = None,
     ) -> None:
-        made = proto.node.add(op_type=op, name=node.name)
-        if domain:
-            made.domain = domain
-        made.input.extend([self._name(v) for v in (node.inputs if inputs is None else inputs)])
-        made.output.extend([self._name(v) for v in node.outputs])
+        read = [self._name(v) for v in (node.inputs if inputs is None else inputs)]
+        made = [self._name(v) for v in node.outputs]
+        text = NodeText(op, domain, node.name, read, made, node.attributes, node.metadata)
+        message = proto.node.add()
+        if self._written is None or node.subgraphs:
+            self._write_text(text, node, message)
+        else:
+            self._written.write(text, message, lambda: self._write_text(text, node, message))
+
+    def _write_text(self, text: NodeText, node: Node, message: onnx.NodeProto) -> None:
+        message.op_type, message.name = text.op, text.name
+        if text.domain:
+            message.domain = text.domain
+        message.input.extend(text.inputs)
+        message.output.extend(text.outputs)
         if node.attributes:
             sparse = sparse_attributes(node)
             for key in sorted(node.attributes):
-                attribute = made.attribute.add(name=key)
+                attribute = message.attribute.add(name=key)
                 write_attribute(node.attributes[key], attribute, self.write, sparse=key in sparse)
         if node.metadata:
-            write_node_metadata(node, made)
+            write_node_metadata(node, message)
 
-    def _write_types(
-        self, graph: Graph, proto: onnx.GraphProto, returned: Sequence[Value], texts: ValueTexts
-    ) -> None:
+    def _write_types(self, graph: Graph, proto: onnx.GraphProto, ends: Set[Value], texts: ValueTexts) -> None:
         """State the types of the values between inputs and outputs, as far as they are known."""
-        stated = {*returned, *graph.inputs, *self._names}
+        stated = {*ends, *graph.inputs, *self._names}
         for node in graph.nodes:
             for value in node.outputs:
                 if value is None or value in stated:
@@ -163,19 +188,19 @@ class _Writer:
                     self._describe(value, proto.value_info.add(name=value.name), texts)
 
     def _describe(self, value: Value, proto: onnx.ValueInfoProto, texts: ValueTexts) -> None:
-        kind = value.type
-        if kind not in self._types:
+        text = self._types.get(value.type)
+        if text is None:
             made = onnx.TypeProto()
-            if is_writable(kind):
-                write_type(kind, made)
-            self._types[kind] = made.SerializeToString()
-        if self._types[kind]:
-            proto.type.MergeFromString(self._types[kind])
+            if is_writable(value.type):
+                write_type(value.type, made)
+            text = self._types[value.type] = made.SerializeToString()
+        if text:
+            proto.type.MergeFromString(text)
         texts.write(proto)
 
 
-def _is_needed(value: Value, returned: Sequence[Value]) -> bool:
+def _is_needed(value: Value, ends: Set[Value]) -> bool:
     """True when a node other than a bypassed quant reads `value`, directly or through quants."""
-    if value.is_output or value in returned:
+    if value.is_output or value in ends:
         return True
-    return any(not is_quant(node) or _is_needed(node.output, returned) for node, _ in value.uses)
+    return any(not is_quant(node) or _is_needed(node.output, ends) for node, _ in value.uses)
