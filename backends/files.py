@@ -22,7 +22,7 @@ from qir.backends.ascend.record import print_record, records
 from qir.backends.fake_quant import check_form, lower
 from qir.backends.layers import Integers
 from qir.backends.trial import Outputs, largest_difference, made_up_feeds
-from qir.frontends.onnx import save_model, saved_files
+from qir.frontends.onnx import WrittenNodes, save_model, saved_files
 from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.ir.weight_passes import weight_passes
@@ -168,13 +168,19 @@ def _published(paths: Paths, prefix: str | os.PathLike[str]) -> Iterator[Paths]:
         raise
 
 
-def write_ascend(graph: Graph, paths: Paths, title: str, integers: Integers | None = None) -> None:
+def write_ascend(
+    graph: Graph,
+    paths: Paths,
+    title: str,
+    integers: Integers | None = None,
+    nodes: WrittenNodes | None = None,
+) -> None:
     """Write the deploy model and what goes with it; `title` names it in the quantization file.
 
-    `integers` holds those of other graphs with the same constants.
+    `integers` holds those of other graphs with the same constants, `nodes` those of other deploy models.
     """
     deployed = deploy.lower(graph, integers)
-    save_model(deployed, paths.deploy_model)
+    save_model(deployed, paths.deploy_model, written=nodes)
     paths.record.write_text(print_record(records(graph), weight_passes(graph)), encoding="utf-8")
     paths.quant_info.write_text(quant_info(graph, deployed, title), encoding="utf-8")
     deployed.release()

@@ -37,8 +37,10 @@ class Place:
     form: str
     samples: Sequence[Feeds]
     deploys: bool = True
+    # What models of the search have in common: made, and written, once.
     _integers: Integers = field(default_factory=Integers, init=False, repr=False, compare=False)
     _nodes: WrittenNodes = field(default_factory=WrittenNodes, init=False, repr=False, compare=False)
+    _deployed: WrittenNodes = field(default_factory=WrittenNodes, init=False, repr=False, compare=False)
 
     @property
     def paths(self) -> Paths:
@@ -108,7 +110,7 @@ class Place:
         try:
             if self.deploys:
                 with collector_paused():
-                    write_ascend(graph, aside, self._name or graph.name, self._integers)
+                    write_ascend(graph, aside, self._name or graph.name, self._integers, self._deployed)
                     graph.release()
         except (OSError, ConfigError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -17,7 +17,6 @@ from chain import Counting, chain, in_order, samples
 
 import qir
 from qir.backends.files import Paths
-from qir.backends.layers import Integers
 from qir.ir.errors import QirError
 from qir.search.errors import JournalError
 from qir.search.fingerprints import Fingerprints
@@ -193,7 +192,7 @@ def test_a_full_disk_leaves_the_best_model(tmp_path: Path, monkeypatch: pytest.M
 
     replaced: list[int] = []
 
-    def full(*args: object) -> None:
+    def full(*args: object, **options: object) -> None:
         replaced.append(1)
         raise OSError(28, "No space left on device")
 
@@ -227,7 +226,7 @@ def test_files_on_their_way_into_place_are_moved_by_the_next_search(
     candidate.parent.mkdir()
     candidate.write_text("new")
 
-    def write(_: qir.Graph, paths: Paths, title: str, integers: Integers) -> None:
+    def write(_: qir.Graph, paths: Paths, *known: object) -> None:
         for path in paths[1:]:
             path.write_text("new")
 
