@@ -15,7 +15,7 @@ Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bia
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -24,12 +24,14 @@ import numpy as np
 from qir.ir.errors import ConfigError, PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node
+from qir.ir.output_factors import note_output_factors
 from qir.ir.quants import is_quant
 from qir.ir.weight_passes import note_weight_pass
 from qir.passes.base import Pass
 from qir.passes.context import Context
 from qir.passes.equalization.layer_weights import F64, LAYERS, LayerWeights, weights_of
 from qir.passes.equalization.routes import Route, find_route, prepared_division
+from qir.passes.equalization.writes import Write, all_of
 
 _SETTLED = 10
 """A graph is left as it is while no factor is further from 1 than so many tolerances."""
@@ -64,14 +66,16 @@ class EqualizeLayers(Pass):
             writes = self._writes(graph, refused)
         for node, reason in refused.items():
             context.rewrites.refused(self.name, node.name, reason)
+        noted: dict[str, Sequence[float]] = {}
         for node, write in writes:
-            write()
+            noted.update(write())
             context.rewrites.applied(self.name, node.name)
+        note_output_factors(graph, noted)
         if writes:
             note_weight_pass(graph, str(self))
         return bool(writes)
 
-    def _writes(self, graph: Graph, refused: dict[Node, str]) -> list[tuple[Node, Callable[[], None]]] | None:
+    def _writes(self, graph: Graph, refused: dict[Node, str]) -> list[tuple[Node, Write]] | None:
         """What is to be written for each second layer; None when a pair that overflows was refused."""
         pairs = self._pairs(graph, refused)
         if _sweep(pairs) <= self.tolerance * _SETTLED:
@@ -81,7 +85,7 @@ class EqualizeLayers(Pass):
                 break
         if any(pair.first.is_half for pair in pairs) and not _round_factors(pairs):
             return []
-        writes: list[tuple[Node, Callable[[], None]]] = []
+        writes: list[tuple[Node, Write]] = []
         for pair in pairs:
             try:
                 writes.append((pair.second.node, pair.prepared()))
@@ -153,17 +157,11 @@ class _Pair:
         self.factors = self.factors * factors
         return float(np.abs(np.log(factors)).max(initial=0))
 
-    def prepared(self) -> Callable[[], None]:
-        """Writes the pair when called; PassError now when anything overflows."""
-        writes = (
+    def prepared(self) -> Write:
+        """Writes the pair; PassError now when anything overflows."""
+        return all_of(
             prepared_division(self.route, self.factors), self.first.prepared(), self.second.prepared()
-        )  # fmt: skip
-
-        def write() -> None:
-            for each in writes:
-                each()
-
-        return write
+        )
 
 
 def _held(node: Node, layers: dict[Node, LayerWeights]) -> LayerWeights | str:

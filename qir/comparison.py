@@ -12,6 +12,7 @@ import numpy as np
 from qir.backends.layer_values import LayerValues, layer_values
 from qir.ir.errors import ConfigError, did_you_mean
 from qir.ir.graph import Graph
+from qir.ir.node import Node
 from qir.ir.output_factors import output_factors
 from qir.running import Model, RunSource, open_model
 from qir.runtime.compare import OutputComparison, Pair, compare_values
@@ -207,17 +208,32 @@ def pair_layers(a: Graph, b: Graph) -> list[_LayerPairs]:
             integers = Pair(layer.integers, other.integers, other.offset - layer.offset)
         if layer.sums is not None and other.sums is not None:
             sums = Pair(layer.sums, other.sums)
-        result = _rescaled(_results(a, layer, b, other), layer.op, mine.get(name, ()), theirs.get(name, ()))
+        result = _rescaled(
+            _results(a, layer, b, other),
+            _channel_axis(a.node(name)),
+            mine.get(name, ()),
+            theirs.get(name, ()),
+        )
         found.append(_LayerPairs(name, layer.op, result, integers, sums))
     return found
 
 
-def _rescaled(pair: Pair, op: str, mine: Sequence[float], theirs: Sequence[float]) -> Pair:
+def _channel_axis(node: Node) -> int:
+    """Where the output of a node has the channels that equalization divides: as that of the layer above."""
+    while node.op not in ("Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"):
+        made = [v.producer for v in node.inputs if v is not None and v.producer is not None]
+        if node.op in ("Gemm", "MatMul", "LayerNormalization") or not made:
+            return -1
+        node = made[0]
+    return 1
+
+
+def _rescaled(pair: Pair, axis: int, mine: Sequence[float], theirs: Sequence[float]) -> Pair:
     """The pair with the factors that equalization has divided one of the results by."""
     if mine == theirs:
         return pair
     factors = np.array(theirs or 1.0) / np.array(mine or 1.0)
-    return pair._replace(factors=tuple(factors.tolist()), axis=-1 if op in ("Gemm", "MatMul") else 1)
+    return pair._replace(factors=tuple(factors.tolist()), axis=axis)
 
 
 def _results(a: Graph, layer: LayerValues, b: Graph, other: LayerValues) -> Pair:

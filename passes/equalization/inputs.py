@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +11,13 @@ from qir.ir.constant import Constant
 from qir.ir.errors import PassError
 from qir.ir.graph import Graph
 from qir.ir.node import Node, Value
+from qir.ir.output_factors import note_output_factors
 from qir.ir.quants import is_quant
 from qir.ir.weight_passes import note_weight_pass
 from qir.passes.context import Context
 from qir.passes.equalization.layer_weights import F64, LAYERS, LayerWeights, weights_of
 from qir.passes.equalization.routes import Route, find_route, prepared_division
+from qir.passes.equalization.writes import Factors, Write, all_of
 from qir.runtime.balance_factors import F32, balance_factors
 from qir.runtime.channel_maxima import collect_channel_maxima
 
@@ -99,7 +100,7 @@ class InputEqualization:
             for name in names:
                 context.rewrites.refused(NAME, name, str(error))
             return False
-        writes()
+        note_output_factors(group.value.graph, writes())
         divider = "Mul" if group.route is None else group.route.source.name
         for layer in group.layers:
             layer.node.metadata[EQUALIZED] = json.dumps({"strength": self.strength, "divided_by": divider})
@@ -127,8 +128,8 @@ class _Group:
         found: F64 = balance_factors(wide, weights, strength).astype(np.float64)
         return found
 
-    def prepared(self, factors: F64, source: LayerWeights | None) -> Callable[[], None]:
-        """Writes division and weights when called; PassError now when anything overflows.
+    def prepared(self, factors: F64, source: LayerWeights | None) -> Write:
+        """Writes division and weights; PassError now when anything overflows.
 
         `source` is the layer that takes up the division, if it is one.
         """
@@ -139,17 +140,11 @@ class _Group:
         held = [*self.layers, *([] if source is None else [source])]
         writes = [layer.prepared() for layer in held]
         if self.route is not None:
-            writes.append(prepared_division(self.route, factors))
+            return all_of(*writes, prepared_division(self.route, factors))
+        return all_of(*writes, lambda: self._insert_mul(factors))
 
-        def write() -> None:
-            for each in writes:
-                each()
-            if self.route is None:
-                self._insert_mul(factors)
-
-        return write
-
-    def _insert_mul(self, factors: F64) -> None:
+    def _insert_mul(self, factors: F64) -> Factors:
+        """Divide in front of the layers; nothing that the user's model has is divided by it."""
         value, readers = self.value, [layer.node for layer in self.layers]
         weight = readers[0].inputs[1]
         assert weight is not None
@@ -164,6 +159,7 @@ class _Group:
         )
         for node in readers:
             node.set_input(0, mul.output)
+        return {}
 
 
 def _inputs(graph: Graph) -> list[Value]:

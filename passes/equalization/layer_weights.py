@@ -9,7 +9,6 @@ are rounded once, when all factors are known.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ import numpy.typing as npt
 from qir.ir.constant import Constant
 from qir.ir.errors import PassError
 from qir.ir.node import Node
-from qir.ir.output_factors import note_output_factors, output_factors
+from qir.ir.output_factors import output_factors
 from qir.passes.batch_norm.layers import layer_of
 from qir.passes.constants import write_operand
+from qir.passes.equalization.writes import Factors, Write
 
 F64 = npt.NDArray[np.float64]
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -90,8 +90,8 @@ class LayerWeights:
         self._into = self._into * factors
         self._scaled = self._ranges * factors.reshape(self._ranges.shape[0], 1, -1)
 
-    def prepared(self) -> Callable[[], None]:
-        """Puts the scaled weights and bias into the graph when called; PassError now when they overflow."""
+    def prepared(self) -> Write:
+        """Puts the scaled weights and bias into the graph; PassError now when they overflow."""
         blocks = self._blocks(self._weights).astype(np.float64)
         groups, rows, columns, _ = blocks.shape
         with np.errstate(over="ignore"):
@@ -105,13 +105,13 @@ class LayerWeights:
 
         divided = self._divided_before / self._out
 
-        def write() -> None:
+        def write() -> Factors:
             write_operand(self.node, 1, Constant.of(weights), f"{self.node.name}.weight")
-            if (self._out != 1).any():
-                assert self.node.graph is not None
-                note_output_factors(self.node.graph, self.node.name, divided.tolist())
-                if bias is not None:
-                    write_operand(self.node, 2, Constant.of(bias), f"{self.node.name}.bias")
+            if (self._out == 1).all():
+                return {}
+            if bias is not None:
+                write_operand(self.node, 2, Constant.of(bias), f"{self.node.name}.bias")
+            return {self.node.name: divided.tolist()}
 
         return write
 

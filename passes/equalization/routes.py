@@ -17,8 +17,10 @@ import numpy.typing as npt
 from qir.ir.constant import Constant
 from qir.ir.errors import PassError
 from qir.ir.node import Node, Use, Value
+from qir.ir.output_factors import output_factors
 from qir.passes.constants import write_operand
 from qir.passes.equalization.layer_weights import F64, LAYERS
+from qir.passes.equalization.writes import Factors, Write
 
 _WITHIN_CHANNELS = frozenset({
     "AveragePool", "Dropout", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "Identity", "LeakyRelu",
@@ -31,12 +33,14 @@ _NORMALIZATIONS = ("BatchNormalization", "InstanceNormalization", "LayerNormaliz
 class Route:
     """From `source`, which takes a factor up, to a layer; `axis` has the channels, counted from the end.
 
-    `addends` are the constants added on the way, which take the factor as well.
+    `addends` are the constants added on the way, which take the factor as well. `divided` are the nodes
+    whose outputs are divided, without the layers among them.
     """
 
     source: Node
     axis: int
     addends: tuple[Use, ...]
+    divided: tuple[Node, ...]
 
 
 def find_route(value: Value, axis: int, *, to_layer: bool) -> Route | str:
@@ -46,6 +50,7 @@ def find_route(value: Value, axis: int, *, to_layer: bool) -> Route | str:
     multiplications by constants are passed.
     """
     addends: list[Use] = []
+    passed: list[Node] = []
     while True:
         node = value.producer
         if node is None:
@@ -53,9 +58,10 @@ def find_route(value: Value, axis: int, *, to_layer: bool) -> Route | str:
         if node.domain or value.index:
             return f"{node.op} '{node.name}' does not let a factor pass"
         if node.op in LAYERS:
-            return Route(node, axis, tuple(addends))
+            return Route(node, axis, tuple(addends), tuple(passed))
+        passed.append(node)
         if not to_layer and _takes_up(node, axis):
-            return Route(node, axis, tuple(addends))
+            return Route(node, axis, tuple(addends), tuple(passed))
         step = _step(node)
         if isinstance(step, str):
             return step
@@ -68,8 +74,8 @@ def find_route(value: Value, axis: int, *, to_layer: bool) -> Route | str:
         value = above
 
 
-def prepared_division(route: Route, factors: F64) -> Callable[[], None]:
-    """Divides all on the route but a layer at its source, when called; PassError now for overflow."""
+def prepared_division(route: Route, factors: F64) -> Write:
+    """Divides all on the route but a layer at its source; PassError now for overflow."""
     written: list[Callable[[], None]] = []
     for node, i in route.addends:
         written.append(_scaled(node, i, 1 / factors, route.axis))
@@ -81,9 +87,14 @@ def prepared_division(route: Route, factors: F64) -> Callable[[], None]:
     elif source.op == "Div":
         written.append(_scaled(source, 1, factors, route.axis))
 
-    def write() -> None:
+    assert source.graph is not None
+    before = output_factors(source.graph)
+    divided = {n.name: (np.array(before.get(n.name, 1.0)) * factors).tolist() for n in route.divided}
+
+    def write() -> Factors:
         for each in written:
             each()
+        return divided if (factors != 1).any() else {}
 
     return write
 

@@ -1,4 +1,4 @@
-"""By what the output channels of layers are divided in a graph, against the user's model."""
+"""By what the output channels of nodes are divided in a graph, against the user's model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from qir.ir.graph import Graph
 
 _KEY = "qir.output_factors"
-"""Metadata key of a graph: JSON of the factors of each layer whose output equalization divides."""
+"""Metadata key of a graph: JSON of the factors of each node whose output equalization divides."""
 
 
 def output_factors(graph: Graph) -> Mapping[str, Sequence[float]]:
-    """Layer -> the factors by which its output channels are divided.
+    """Node name -> the factors by which its output channels are divided.
 
     What reads the output multiplies, so that the graph computes the same. Files keep them.
     """
@@ -20,7 +20,8 @@ def output_factors(graph: Graph) -> Mapping[str, Sequence[float]]:
     return found
 
 
-def note_output_factors(graph: Graph, layer: str, factors: Sequence[float]) -> None:
-    """Write down by what the output channels of a layer are divided in all; 6 digits are kept."""
-    known = {**output_factors(graph), layer: [float(f"{factor:.6g}") for factor in factors]}
-    graph.metadata[_KEY] = json.dumps(known, separators=(",", ":"))
+def note_output_factors(graph: Graph, noted: Mapping[str, Sequence[float]]) -> None:
+    """Write down by what the output channels of nodes are divided in all; 6 digits are kept."""
+    if noted:
+        rounded = {name: [float(f"{factor:.6g}") for factor in factors] for name, factors in noted.items()}
+        graph.metadata[_KEY] = json.dumps({**output_factors(graph), **rounded}, separators=(",", ":"))
