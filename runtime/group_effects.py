@@ -32,7 +32,7 @@ from qir.runtime.units import Array, Unit, float_outputs
 from qir.runtime.workers import cores, ordered_map
 
 SAMPLES_AT_ONCE = 8
-"""Units whose values at a cut are kept; more are run in turns, so that memory does not grow with them."""
+"""Units whose values at a cut are kept, and runs at a time: memory does not grow with units or cores."""
 SEGMENTS = 24
 """Into so many parts a model is cut: in the one where a group begins, all nodes are computed."""
 _STRETCH = 4
@@ -211,12 +211,17 @@ def _scores(
 ) -> list[list[Scores]]:
     """By run the scores of the groups that begin at a segment; the runs stand behind it afterwards."""
 
-    def measure(run: _Run) -> list[Scores]:
-        found = [_worst(model.groups[i], metrics, run, model.outputs(i, dict(run.state))) for i in here]
-        model.chain.links[place].run(run.state)
-        return found
+    def measure(pair: tuple[_Run, int]) -> Scores:
+        run, i = pair
+        return _worst(model.groups[i], metrics, run, model.outputs(i, dict(run.state)))
 
-    return list(ordered_map(measure, runs, cores(), model.stop))
+    workers = min(cores(), SAMPLES_AT_ONCE)
+    pairs = [(run, i) for run in runs for i in here]  # of few units the groups keep all cores at work
+    found = list(ordered_map(measure, pairs, workers, model.stop))
+    link = model.chain.links[place]
+    for _ in ordered_map(lambda run: link.run(run.state), runs, workers, model.stop):
+        pass
+    return [found[k * len(here) : (k + 1) * len(here)] for k in range(len(runs))]
 
 
 def _worst(group: Group, metrics: Sequence[Metric], run: _Run, found: Mapping[str, Array]) -> Scores:
