@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ class _Chain:
         return self.constant(part, _scalar(number.tobytes()))
 
 
-@cache
+@lru_cache(1 << 12)
 def _scalar(number: bytes) -> Constant:
     """A float32 without dimensions; many layers of many candidates share a few of them."""
     return Constant.of(np.frombuffer(number, np.float32).reshape(()))
