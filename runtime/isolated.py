@@ -11,6 +11,7 @@ import itertools
 
 from qir.ir.graph import Graph
 from qir.ir.quants import quantized_layers
+from qir.runtime.float_ends import with_float_outputs
 from qir.runtime.group_effects import Group, group_effects
 from qir.runtime.metrics import Metric
 from qir.runtime.progress import Progress
@@ -30,14 +31,15 @@ def measure_isolated(
 ) -> Sensitivity:
     """Score each quantized layer of a closed graph by the outputs of the model with it alone quantized.
 
-    The score of a sample is the worst that `metric` gives for a float output of the model; that of the layer
-    is the mean over the first `samples` units, of which the values at one cut are held. Errors as in
-    `measure_sensitivity`; ConfigError for a model without float outputs.
+    The score of a sample is the worst that `metric` gives for a float output of the model (where it has none,
+    for a float value that its outputs are made of, such as the scores before ArgMax); that of the layer is
+    the mean over the first `samples` units, of which the values at one cut are held. Errors as in
+    `measure_sensitivity`; ConfigError for a model without such floats.
     """
     found = switchables(graph)
     layers = [Group(node.name, node.op, found[node.name].readings()) for node in quantized_layers(graph)]
     units = first_units(graph, data, samples)
-    effects = group_effects(graph, layers, units, [metric], progress)
+    effects = group_effects(with_float_outputs(graph), layers, units, [metric], progress)
     scores = {layer.name: effect[0] for layer, effect in zip(layers, effects, strict=True)}
     return Sensitivity(metric, len(units), scores)
 
