@@ -266,6 +266,23 @@ def test_an_inlined_branch_may_return_what_it_captures_and_constants(condition: 
     assert "If" not in ops(graph)
 
 
+def test_random_numbers_are_not_folded() -> None:
+    graph = parse("""graph @random() {
+  opsets {onnx=17}
+  %c = const [1.0, 2.0, 3.0, 4.0] : f32[4]
+  %ratio = const 0.5 : f32[]
+  %training = const true : bool[]
+  %d = Dropout(%c, %ratio, %training) : f32[4]
+  %r = RandomNormalLike(%c) : f32[4]
+  %n = Neg(%c) : f32[4]
+  %y = Sum(%d, %r, %n) : f32[4]
+  return %y
+}
+""")
+    assert fold_constants(graph, RewriteLog(), 1 << 20)
+    assert ops(graph) == ["Dropout", "RandomNormalLike", "Sum"]
+
+
 def test_a_long_chain_of_constants_is_folded_in_one_session() -> None:
     graph = chain("Neg", 1_000)
     value = graph.constant(np.ones(4, np.float32), "c")

@@ -34,6 +34,19 @@ def test_attributes_that_python_takes_for_equal(one: Attribute, other: Attribute
     assert ops(graph).count("LeakyRelu") == 2
 
 
+def test_nodes_that_give_other_outputs_stay() -> None:
+    graph = parse("""graph @masks(%x: f32[1,1,4,4]) {
+  opsets {onnx=17}
+  %a = MaxPool(%x) {kernel_shape=[2,2]} : f32[1,1,3,3]
+  %b, %where = MaxPool(%x) {kernel_shape=[2,2]} : f32[1,1,3,3], i64[1,1,3,3]
+  %y = Add(%a, %b) : f32[1,1,3,3]
+  return %y, %where
+}
+""")
+    assert not merge_nodes(graph, RewriteLog())
+    assert ops(graph) == ["MaxPool", "MaxPool", "Add"]
+
+
 def test_nodes_with_subgraphs_and_of_other_domains_stay() -> None:
     graph = parse("""graph @stay(%c: bool[], %x: f32[4]) {
   opsets {onnx=17, my=1}

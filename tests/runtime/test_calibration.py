@@ -33,7 +33,7 @@ from qir.runtime.calibration import (
 )
 from qir.runtime.calibration.ifmr import search_ratios
 from qir.runtime.kernels import fake_quantize
-from qir.runtime.scales import FLT_EPSILON, in_float16
+from qir.runtime.scales import FLT_EPSILON, in_float16, is_lost
 from qir.runtime.statistics import TensorStatistics
 
 GOLDEN = Path(__file__).parents[1] / "data" / "amct"
@@ -238,6 +238,15 @@ def test_scales_in_float16() -> None:
     roots = np.sqrt(found[3:].astype(np.float64))
     assert roots.tolist() == np.float16(roots).tolist()
     assert found[3:] == pytest.approx(scale[3:], rel=1e-3)
+
+
+def test_data_are_lost_that_are_too_small_for_a_scale() -> None:
+    """A scale of 1 stands for none, but is also that of data up to 127."""
+    one = QuantParams.of(SYMMETRIC, 1.0, 0)
+    assert is_lost(one, 1e-8)
+    assert not is_lost(one, 127.0)
+    assert not is_lost(one, 0.0)
+    assert not is_lost(QuantParams.of(SYMMETRIC, 0.001, 0), 0.1)
 
 
 def test_a_registry_takes_every_name_once_and_methods_only() -> None:

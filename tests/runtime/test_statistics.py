@@ -215,6 +215,16 @@ def test_counts_beyond_32_bits_are_carried() -> None:
         assert (small.zeros, small.count) == (7, 36)
 
 
+def test_counters_do_not_overflow() -> None:
+    most = 2**32 - 3
+    full = Histogram(0, 1)
+    full = Histogram.of_counts(0, 1, np.where(np.arange(full.last + 1) == full.last, most, 0), 0)
+    full.add(np.float32([1] * 5))
+    assert (full.counts[-1], full.count) == (most + 5, most + 5)
+    assert full.take(np.float32([1] * 5)) == (1, 1)
+    assert (full.counts[-1], full.count) == (most + 10, most + 10)
+
+
 @given(
     ranges=st.lists(st.tuples(st.integers(0, 9), st.lists(FLOATS, min_size=1, max_size=4)), max_size=12),
     draw=st.data(),
