@@ -210,11 +210,11 @@ def test_overflow_of_the_folded_bias() -> None:
     assert (found.severity, "channel 1" in found.sentence) == ("error", True)
 
 
-def test_bounds_are_reached_and_never_passed() -> None:
+@pytest.mark.parametrize(("low", "high"), [(-40, 215), (-215, 40)])
+def test_bounds_are_reached_and_never_passed(low: int, high: int) -> None:
     random = np.random.default_rng(0)
-    rows = random.integers(-128, 128, (3, 5)).astype(np.int8)
-    bias = random.integers(-500, 500, 3)
-    low, high = -40, 215
+    rows = random.integers(-128, 128, (30, 5)).astype(np.int8)
+    bias = random.integers(-500, 500, 30)
     data = np.where(rows > 0, high, low)
     other = np.where(rows > 0, low, high)
     tops = np.maximum(

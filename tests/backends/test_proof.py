@@ -136,6 +136,15 @@ def test_an_unprovable_layer_may_differ_by_rounding_but_not_by_more() -> None:
         prove(fake, deployed, [ALL_LOW])
 
 
+def test_a_layer_that_float32_adds_up_exactly_may_not_differ_at_all() -> None:
+    fake, deployed = wide(100)
+    with_biases(fake, deployed, 1, 2)
+    with pytest.raises(
+        BackendError, match=r"layer 'wide' \(Gemm\) .* adds up other integers .*: 2 of 2 differ"
+    ):
+        prove(fake, deployed, [{"x": np.full((1, 100), -9, np.float32)}])
+
+
 def test_a_fault_behind_an_unprovable_layer_is_found() -> None:
     fake, deployed = wide(2001)
     assert prove(fake, deployed, [ALL_LOW]).moved == ()
