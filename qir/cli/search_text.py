@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from qir.cli.layer_table import print_line
 from qir.cli.progress import RichProgress
@@ -31,9 +31,17 @@ def metric_text(metric: object) -> str:
 
 
 def change_lines(result: SearchResult) -> Iterator[str]:
-    """Which inputs are others than those of the journal, if any."""
+    """Which inputs are others than those of the journal, if any, and what of it still counts."""
     if result.changed:
-        yield f"changed since the last run: {', '.join(result.changed)}; old results do not count"
+        yield f"changed since the last run: {', '.join(result.changed)}; {_what_counts(result.changed)}"
+
+
+def _what_counts(changed: Sequence[str]) -> str:
+    if "evaluator" in changed:
+        return "metrics of then do not count"
+    if set(changed) == {"sensitivity"}:
+        return "metrics of then count, layers are ranked anew"
+    return "of the metrics of then that of the original model alone counts"
 
 
 def evaluation_line(result: SearchResult) -> str:

@@ -42,6 +42,20 @@ def test_labelled_images_decide(tmp_path: Path) -> None:
     assert "0 evaluations took 0.0 s, 2 came from the journal" in again.stdout
 
 
+def test_what_changed_and_what_still_counts_is_said(tmp_path: Path) -> None:
+    judge = (*count(tmp_path), "--max-drop", "1000")
+    run(tmp_path, *judge)
+    layer = run(tmp_path, *judge, "--sensitivity-mode", "layer")
+    assert "last run: sensitivity; metrics of then count, layers are ranked anew" in layer.stdout
+    assert "0 evaluations took 0.0 s, 2 came from the journal" in layer.stdout
+    skipping = run(tmp_path, *judge, "--sensitivity-mode", "layer", "--skip", "/f1/Gemm")
+    assert "last run: config; of the metrics of then that of the original model alone" in skipping.stdout
+    assert "1 evaluations took" in skipping.stdout
+    other = run(tmp_path, "--evaluator", f"top1:{TEST}", "--max-drop", "1", "--skip", "/f1/Gemm")
+    assert "last run: evaluator, sensitivity; metrics of then do not count" in other.stdout
+    assert "2 evaluations took" in other.stdout
+
+
 def test_layers_go_back_to_float(tmp_path: Path) -> None:
     done = run(tmp_path, *count(tmp_path), "--max-drop", "3", "--strategy", "Greedy")
     assert done.exit_code == 0, done.output

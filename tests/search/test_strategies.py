@@ -252,6 +252,14 @@ def test_binary_search_says_that_fewer_may_do() -> None:
     assert strategy.note() == ""
 
 
+def test_binary_search_that_finds_nothing_says_whether_there_is_more_to_try() -> None:
+    strategy = BinarySearchStrategy()
+    assert search(strategy, 40, Asked(lambda gone: len(gone) == 3)) is None
+    assert "numbers of layers that were not tried may do: strategy Refine looks for one" in strategy.note()
+    assert search(strategy, 2, Asked(lambda gone: False)) is None
+    assert strategy.note() == "", "1 of 2 was tried, and 2 of 2 are none"
+
+
 def test_a_strategy_can_be_used_again() -> None:
     for strategy in (BinarySearchStrategy(), GreedyStrategy(), RefineStrategy()):
         runs = []

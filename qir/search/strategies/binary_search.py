@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from qir.search.strategies.base import Flags, MetricEval, Proposal, Strategy, rolled_back, worst_first
 
+_BELIEF = "binary search takes it that accuracy grows with every layer in float. Where it does not, "
+
 
 class BinarySearchStrategy(Strategy):
     """Finds the smallest k such that the model satisfies with the k + 1 most sensitive layers in float."""
@@ -22,13 +24,14 @@ class BinarySearchStrategy(Strategy):
         """Start with all layers between the borders."""
         self._layers = worst_first(ranking_info)
         self._left, self._right, self._middle = 0, len(self._layers) - 1, 0
-        self._running = False
+        self._running, self._tried = False, 0
         self._proposed: Flags = {}
         self._passed: Flags = {}
 
     def update_quant_config(self, metric_eval: MetricEval) -> Proposal:
         """Halve what lies between the borders; stop, with what satisfied last, when nothing does."""
         satisfied = metric_eval[0]
+        self._tried += self._running
         if satisfied:
             self._passed = dict(self._proposed)
         if not self._running and not satisfied:
@@ -52,11 +55,13 @@ class BinarySearchStrategy(Strategy):
     def note(self) -> str:
         """That fewer layers may do where accuracy is not monotone: prefixes passed by were not tried."""
         count = sum(not quantized for quantized in self._passed.values())
-        if count < 2:
-            return ""
+        if count == 1 or (not count and self._tried >= len(self._layers) - 1):
+            return ""  # nothing can be better, or nothing was passed by
         return (
-            "binary search takes it that accuracy grows with every layer in float. Where it does not, fewer "
-            f"than {count} may do: strategy Refine looks for them, in more evaluations"
+            f"{_BELIEF}fewer than {count} may do: strategy Refine looks for them, in more evaluations"
+            if count
+            else f"{_BELIEF}numbers of layers that were not tried may do: strategy Refine looks for one, in "
+            "more evaluations"
         )
 
     def _propose(self, k: int) -> Proposal:
