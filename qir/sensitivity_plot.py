@@ -111,7 +111,7 @@ def _draw_scores(axes: Axes, report: SensitivityReport) -> None:
         axes.barh(rows, shown, color=f"C{place % 10}", label=op, height=0.7)
     for row, (layer, length) in enumerate(zip(report.layers, lengths, strict=True)):
         end = min(max(length, low), high)
-        axes.text(end, row, f" {score_text(report, layer.score)}", va="center", ha="left", fontsize=7)
+        axes.text(end, row, f" {score_text(report.metric, layer.score)}", va="center", ha="left", fontsize=7)
     axes.set_yticks(
         range(len(report.layers)), [short_name(layer.layer) for layer in report.layers], fontsize=8
     )

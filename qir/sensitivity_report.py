@@ -87,9 +87,9 @@ class SensitivityReport:
         return json.dumps({**head, "layers": layers}, indent=2, ensure_ascii=False) + "\n"
 
 
-def score_text(report: SensitivityReport, score: float) -> str:
+def score_text(metric: Metric, score: float) -> str:
     """A score for people: cosines are near 1, and what tells them apart comes late."""
-    return f"{score:.6f}" if report.metric.name == "cosine-similarity" else f"{score:.4g}"
+    return f"{score:.6f}" if metric.name == "cosine-similarity" else f"{score:.4g}"
 
 
 def sensitivity(

@@ -26,6 +26,7 @@ from qir.debug.sensitivity import sensitivity_table
 from qir.debug.tables import PartialTable, SensitivityTable
 from qir.debug.text import partial_text, sensitivity_text
 from qir.ir.errors import ArgumentError
+from qir.sensitivity_report import score_text
 
 _TOP = 20
 _THRESHOLD = 0.999
@@ -187,7 +188,8 @@ def _show_partial(console: Console, table: PartialTable) -> None:
     console.print(partial_text(table, _TOP))
     if len(table.rows) > _TOP:
         console.print(f"and {len(table.rows) - _TOP} more")
-    console.print(f"everything quantized: {table.metric.name} {table.all_quantized:.5f}")
+    score = score_text(table.metric, table.all_quantized)
+    console.print(f"everything quantized: {table.metric.name} {score}")
     if table.picked == "worst":
         console.print(
             f"no node is below {table.pick_threshold:g} when quantized alone; these are the worst of all"

@@ -104,5 +104,5 @@ def _table(report: SensitivityReport, top: int) -> Table:
         table.add_column(heading, justify="left" if heading in ("layer", "op") else "right", overflow="fold")
     for rank, item in enumerate(report.layers[:top], 1):
         share = "?" if item.mac_share is None else f"{100 * item.mac_share:.1f} %"
-        table.add_row(str(rank), item.layer, item.op, score_text(report, item.score), share)
+        table.add_row(str(rank), item.layer, item.op, score_text(report.metric, item.score), share)
     return table

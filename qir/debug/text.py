@@ -6,8 +6,7 @@ from rich.table import Table
 
 from qir.console import plain_console
 from qir.debug.tables import PartialTable, SensitivityTable
-
-_DECIMALS = 5
+from qir.sensitivity_report import score_text
 
 
 def print_sensitivity(table: SensitivityTable) -> None:
@@ -16,7 +15,7 @@ def print_sensitivity(table: SensitivityTable) -> None:
 
 
 def sensitivity_text(table: SensitivityTable, top: int | None = None) -> Table:
-    """The worst rows: node, metrics with 5 decimals, of activations threshold and bits."""
+    """The worst rows: node, metrics, of activations threshold and bits."""
     is_activation = table.node_type == "activation"
     text = Table()
     text.add_column("", justify="right")
@@ -27,9 +26,9 @@ def sensitivity_text(table: SensitivityTable, top: int | None = None) -> Table:
     for heading in ("threshold", "bits") if is_activation else ():
         text.add_column(heading, justify="right")
     for rank, row in enumerate(table.rows[:top], 1):
-        cells = [number(row.scores[metric.name]) for metric in table.metrics]
+        cells = [score_text(metric, row.scores[metric.name]) for metric in table.metrics]
         if is_activation:
-            threshold = "" if row.threshold is None else number(row.threshold)
+            threshold = "" if row.threshold is None else f"{row.threshold:.4g}"
             cells += [threshold, "" if row.bits is None else str(row.bits)]
         text.add_row(str(rank), row.node, row.op, *cells)
     return text
@@ -41,10 +40,6 @@ def partial_text(table: PartialTable, top: int | None = None) -> Table:
     for heading in ("", "node", "op", "alone quantized", "with all above in float"):
         text.add_column(heading, justify="left" if heading in ("node", "op") else "right", overflow="fold")
     for rank, row in enumerate(table.rows[:top], 1):
-        text.add_row(str(rank), row.node, row.op, number(row.alone), number(row.without))
+        scores = [score_text(table.metric, score) for score in (row.alone, row.without)]
+        text.add_row(str(rank), row.node, row.op, *scores)
     return text
-
-
-def number(score: float) -> str:
-    """5 decimals, as many as tell cosines apart."""
-    return f"{score:.{_DECIMALS}f}"
