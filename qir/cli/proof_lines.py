@@ -13,7 +13,7 @@ def proof_lines(proof: Proof | None) -> list[str]:
         return []
     samples = f"{proof.samples} sample{'s' if proof.samples != 1 else ''}"
     proven = len(proof.layers) - len(proof.unprovable)
-    counted = f"{proof.compared} integers of {len(proof.layers)} layers"
+    counted = f"{proof.compared} integers of {len(proof.layers)} layer{'s' if len(proof.layers) != 1 else ''}"
     outputs = "equal to the bit" if proof.max_abs == 0 else f"within {proof.max_abs:.3g}"
     if proof.different:
         lines = [

@@ -20,6 +20,8 @@ def test_a_clean_proof_is_one_line() -> None:
         "proof: deploy and fake-quant graph agree on 1 sample: 500 integers of 2 layers are equal, "
         "and outputs are equal to the bit"
     ]
+    alone = Proof(1, (layer("a"),), (OutputDifference("y", 0.0),))
+    assert "250 integers of 1 layer are equal" in proof_lines(alone)[0]
 
 
 def test_everything_else_is_said() -> None:
