@@ -91,7 +91,7 @@ class Tolerance:
         found = []
         for output in outputs:
             if math.isnan(output.max_abs):
-                found.append(f"output '{output.name}' is NaN in places, in one of the models or in both")
+                found.append(f"output '{output.name}' {_why_incomparable(output)}")
                 continue
             if bounded and not output.max_abs <= limit:
                 found.append(
@@ -261,3 +261,11 @@ def _float_result(graph: Graph, layer: LayerValues, quantized: Graph) -> str:
             break
         value = reader.output
     return value.name
+
+
+def _why_incomparable(output: OutputComparison) -> str:
+    if output.other_shape:
+        return (
+            "has another shape in the other model for some samples, so that its elements have no counterpart"
+        )
+    return "is NaN in places, in one of the models or in both"

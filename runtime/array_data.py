@@ -83,7 +83,7 @@ class ArrayData(CalibrationData):
             for _ in range(self._count):
                 yield whole
         for block in column.blocks(rows):
-            yield block if keep_axis else block[0]
+            yield block if keep_axis else block[0, ...]  # an array of a scalar, too
 
 
 def _layout(value: Value, column: Column, where: str) -> Layout:

@@ -63,7 +63,7 @@ class OutputComparison:
     power in dB, 10 log10(Σ reference² / Σ (reference - candidate)²), infinite for equal outputs. In the unit
     of the value: `l1` is the mean of |reference - candidate|, `l2` the root of the mean of its square and
     `max_abs` the greatest difference (Chebyshev distance). All are nan where an output is not finite, or has
-    another shape (as detections may have).
+    another shape (as detections may have), which `other_shape` says.
     """
 
     name: str
@@ -74,6 +74,7 @@ class OutputComparison:
     max_abs: float
     count: int
     different: int = 0
+    other_shape: bool = False
 
 
 def compare_outputs(
@@ -263,7 +264,8 @@ def _comparison(name: str, count: int, totals: PairSums) -> OutputComparison:
     if error == 0:
         return OutputComparison(name, 1.0, math.inf, 0.0, 0.0, 0.0, count)
     if not math.isfinite(error):
-        return OutputComparison(name, math.nan, math.nan, math.nan, math.nan, math.nan, count, count)
+        nan, reshaped = math.nan, math.isnan(different)  # of values that are not finite some are counted
+        return OutputComparison(name, nan, nan, nan, nan, nan, count, count, reshaped)
     norm = math.sqrt(signal) * math.sqrt(other)
     cosine = product / norm if norm else 0.0
     sqnr = 10 * math.log10(signal / error) if signal else -math.inf

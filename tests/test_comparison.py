@@ -134,6 +134,15 @@ def test_tolerances() -> None:
         assert found[0] == "output 'z' is NaN in places, in one of the models or in both"
 
 
+def test_shapes_that_follow_from_the_numbers() -> None:
+    places = qir.parse(
+        "graph @net(%x: f32[N,3]) {\n  opsets {onnx=17}\n  %y = NonZero(%x) : i64[2,K]\n  return %y\n}\n"
+    )
+    found = Tolerance(cosine=-1).violations(qir.compare(two_outputs(second=None), places, X))
+    assert len(found) == 1
+    assert found[0].startswith("output 'y' has another shape in the other model for some samples")
+
+
 def test_samples_bound_the_work() -> None:
     assert qir.compare(two_outputs(), two_outputs(), X, samples=1).outputs[0].count == 3
     assert qir.compare(two_outputs(), two_outputs(), X, samples=None).outputs[0].count == 6

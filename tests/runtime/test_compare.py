@@ -77,7 +77,9 @@ def test_outputs_that_cannot_be_compared_are_nan() -> None:
     assert math.isnan(found.cosine)
     assert math.isnan(found.sqnr)
     assert all(map(math.isnan, (found.l1, found.l2, found.max_abs)))
+    assert not found.other_shape
     counting, relu = elementwise("NonZero"), elementwise("Relu")
     data = open_data({"x": np.ones((2, 4), np.float32)}, relu)
     (found,) = compare_outputs(Session(relu, threads=1), Session(counting, threads=1), data)
     assert math.isnan(found.cosine)
+    assert found.other_shape

@@ -225,6 +225,14 @@ def test_fixed_batches(caplog: pytest.LogCaptureFixture) -> None:
         units_of([{"x": X[:8]}], conv_net(4))
 
 
+def test_a_scalar_for_each_sample_is_an_array() -> None:
+    graph = Graph("net", {"": 17})
+    graph.add_output(graph.add("Neg", [graph.add_input("count", tensor(DType.I64, []))]).output)
+    units = units_of({"count": np.arange(3)}, graph)
+    assert all(isinstance(unit["count"], np.ndarray) for unit in units)  # as ONNX Runtime wants it
+    assert [unit["count"].tolist() for unit in units] == [0, 1, 2]
+
+
 def test_a_stack_of_unbatched_samples() -> None:
     graph = Graph("net", {"": 17})
     x = graph.add_input("x", tensor(DType.F32, [3, 8, 8]))

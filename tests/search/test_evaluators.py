@@ -292,6 +292,19 @@ def test_no_drop_of_infinite_sqnr_can_be_kept(tmp_path: Path) -> None:
     open_evaluator(f"cosine:{tmp_path}/s.npz", MaxDrop(1.0))
 
 
+def test_outputs_whose_shape_follows_from_the_numbers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", x=np.ones((2, 4), np.float32))
+    for op, type_ in (("Relu", "f32[N,4]"), ("NonZero", "i64[2,K]")):
+        graph = (
+            f"graph @net(%x: f32[N,4]) {{\n  opsets {{onnx=17}}\n  %y = {op}(%x) : {type_}\n  return %y\n}}\n"
+        )
+        qir.save(qir.parse(graph), tmp_path / f"{op}.onnx")
+    judge = open_evaluator(f"cosine:{tmp_path}/s.npz", MaxDrop(0.1))
+    judge.prepare(str(tmp_path / "Relu.onnx"))
+    with pytest.raises(EvaluatorError, match=r"'y' has another shape .*number of detections.* no cosine can"):
+        judge.evaluate(str(tmp_path / "NonZero.onnx"))
+
+
 def test_scores_that_are_not_a_number(tmp_path: Path) -> None:
     file, model = tmp_path / "l.npz", tmp_path / "m.onnx"
     qir.save(chain(), model)

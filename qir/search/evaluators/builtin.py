@@ -95,6 +95,13 @@ class Similarity(Evaluator):
         graph = load(self._original)
         data = open_data(self._file, graph)
         found = compare_outputs(Session(graph), Session(load(model_file)), data, limit=None)
+        reshaped = next((item.name for item in found if item.other_shape), None)
+        if reshaped is not None:
+            raise EvaluatorError(
+                f"output '{reshaped}' has another shape than the original model's for some samples of "
+                f"'{self._file}' (as the number of detections may change), so that no {self._measure} can be "
+                "computed: cut the model before it, or give an evaluator of your own (FILE.py[:NAME])"
+            )
         return min(item.cosine if self._measure == "cosine" else item.sqnr for item in found)
 
     def fingerprint(self) -> str:
