@@ -24,7 +24,6 @@ def collect_channel_maxima(
     channels: Mapping[Channel, int],
     data: CalibrationData,
     progress: Progress | None = None,
-    workers: int | None = None,
 ) -> dict[Channel, F32]:
     """max |x| over all of `data` for each channel of each value: float32 vectors of the lengths given.
 
@@ -47,8 +46,7 @@ def collect_channel_maxima(
 
     display = SILENT if progress is None else progress
     with display.task("balance", data.total) as task:
-        count = cores() if workers is None else workers
-        for maxima in ordered_map(measure, data.units(run), count, session.stop):
+        for maxima in ordered_map(measure, data.units(run), cores(), session.stop):
             for channel, vector in maxima.items():
                 np.maximum(found[channel], vector, out=found[channel])
             task.advance()

@@ -48,9 +48,9 @@ class BackendError(QirError):
     """A graph cannot be written for a target, or the written file failed its check."""
 
 
-def nearest(name: str, choices: Iterable[str], count: int = 3) -> tuple[str, ...]:
-    """The choices that look most like `name`, best first (possibly none)."""
-    return tuple(difflib.get_close_matches(name, list(choices), n=count, cutoff=0.5))
+def nearest(name: str, choices: Iterable[str]) -> tuple[str, ...]:
+    """The three choices that look most like `name`, best first (possibly fewer, or none)."""
+    return tuple(difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5))
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
