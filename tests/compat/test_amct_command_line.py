@@ -114,7 +114,8 @@ def test_simplified_configuration() -> None:
             "The activation to be quantized has invalid value inf or nan! (layer /a/a.0/Conv, batch 1",
         ),
         (("--evaluator", "no.py"), "is no Python file"),
-        (("--evaluator", "empty.py"), "must have a variable customize_evaluator"),
+        (("--evaluator", "empty.py"), "AutoCalibrationEvaluatorBase; it has no such class"),
+        (("--evaluator", "unmade.py"), "AutoCalibrationEvaluatorBase; add customize_evaluator = Mine(…)"),
         (("--evaluator", "broken.py"), "raised ZeroDivisionError"),
         (("--input_shape", "input:16,1,16,16", *RAW[:4], "--batch_num", "0"), "batch_num must be at least 1"),
         (("--input_shape", "input:16,1,16,16", *RAW[:4], "--calibration_config", "no.cfg"), "cannot be read"),
@@ -126,6 +127,8 @@ def test_simplified_configuration() -> None:
 )
 def test_bad_options(options: tuple[str, ...], message: str) -> None:
     Path("empty.py").write_text("x = 1\n")
+    base = "from qir.compat.amct_onnx.common.auto_calibration import AutoCalibrationEvaluatorBase as Base"
+    Path("unmade.py").write_text(f"{base}\nclass Mine(Base): ...\n")
     Path("broken.py").write_text("1 / 0\n")
     Path("class.py").write_text(EVALUATOR.replace("= CustomizeEvaluator()", "= CustomizeEvaluator"))
     Path("net.cfg").write_text("batch_num: 1")

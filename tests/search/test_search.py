@@ -397,6 +397,20 @@ def test_an_original_that_fails_its_own_rule(tmp_path: Path) -> None:
     assert models(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("higher", "bound", "said"),
+    [
+        (True, 0.5, "its metric is 0.25, and must be at least 0.5; if less is better, say so"),
+        (False, 0.125, "its metric is 0.25, and must be at most 0.125$"),
+    ],
+)
+def test_an_original_that_is_not_good_enough_for_at_least(
+    higher: bool, bound: float, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AccuracyRuleError, match=said):
+        search(tmp_path, lambda file: 0.25, at_least=bound, higher_is_better=higher)
+
+
 @pytest.mark.parametrize("answer", [None, True, (1, 2, 3), ("yes", 1.0), (True, None), (True, float("nan"))])
 def test_metric_eval_must_answer(answer: object, tmp_path: Path) -> None:
     judge = Counting(set())

@@ -32,11 +32,19 @@ def evaluator_of(script: str) -> Calibrating:
         )
     found = [item for item in vars(module).values() if isinstance(item, AutoCalibrationEvaluatorBase)]
     if len({id(item) for item in found}) != 1:
+        has = f"{len(found)} other variables hold one each" if found else _advice(module)
         raise CompatRuntimeError(
             f"the evaluator '{script}' must have a variable {_VARIABLE}, with an object of a class that is "
-            f"inherited from AutoCalibrationEvaluatorBase; of other variables {len(found)} hold one"
+            f"inherited from AutoCalibrationEvaluatorBase; {has}"
         )
     return found[0]
+
+
+def _advice(module: ModuleType) -> str:
+    """What a script without any object of the base class lacks."""
+    own = [item for item in vars(module).values() if getattr(item, "__module__", None) == module.__name__]
+    classes = [c for c in own if isinstance(c, type) and issubclass(c, AutoCalibrationEvaluatorBase)]
+    return f"add {_VARIABLE} = {classes[-1].__name__}(…)" if classes else "it has no such class"
 
 
 def _run(script: str) -> ModuleType:

@@ -13,6 +13,8 @@ from qir.ir.errors import QirError
 from qir.search.errors import AccuracyRuleError, EvaluatorError
 from qir.search.evaluators.base import Evaluator
 from qir.search.evaluators.elements import only_element
+from qir.search.evaluators.metric import rule_of
+from qir.search.evaluators.rules import Threshold
 from qir.search.strategies.base import MetricEval
 
 ORIGINAL_FAILS = (
@@ -64,12 +66,20 @@ def judged(evaluator: Evaluator, original: object, new: object) -> MetricEval:
 def check_original(evaluator: Evaluator, original: object) -> MetricEval:
     """The verdict on the original model itself; AccuracyRuleError, a ValueError too, unless it satisfies."""
     answer = judged(evaluator, original, original)
-    if not answer[0]:
+    if answer[0]:
+        return answer
+    rule = rule_of(evaluator)
+    if isinstance(rule, Threshold):
+        wanted = f"at most {rule.bound:g}"
+        if rule.higher_is_better:
+            wanted = f"at least {rule.bound:g}; if less is better, say so (higher_is_better=False)"
         raise AccuracyRuleError(
-            f"{ORIGINAL_FAILS} (The metric of the original model is {original!r:.100}, its loss "
-            f"{answer[1]:.6g})"
+            "the original model itself does not reach what at_least asks for: its metric is "
+            f"{original!r:.100}, and must be {wanted}"
         )
-    return answer
+    raise AccuracyRuleError(
+        f"{ORIGINAL_FAILS} (The metric of the original model is {original!r:.100}, its loss {answer[1]:.6g})"
+    )
 
 
 def _as_metric_eval(answer: object) -> MetricEval | None:

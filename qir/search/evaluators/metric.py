@@ -14,7 +14,7 @@ class MetricEvaluator(Evaluator):
     """`metric` maps a model file to a metric; `compare` is (original, new) -> (satisfied, loss)."""
 
     def __init__(self, metric: Callable[[str], object], compare: Rule) -> None:
-        self._metric, self._compare = metric, compare
+        self._metric, self.rule = metric, compare
 
     def evaluate(self, model_file: str) -> object:
         """What the function says of the model."""
@@ -22,7 +22,7 @@ class MetricEvaluator(Evaluator):
 
     def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
         """What the rule says."""
-        return self._compare(original_metric, new_metric)
+        return self.rule(original_metric, new_metric)
 
     @property
     def title(self) -> str:
@@ -43,7 +43,7 @@ class RuledEvaluator(Evaluator):
     """Another evaluator that measures, with a rule in the place of its `metric_eval`."""
 
     def __init__(self, inner: Evaluator, rule: Rule) -> None:
-        self._inner, self._rule = inner, rule
+        self._inner, self.rule = inner, rule
 
     def calibration(self, model_file: str) -> object:
         """The inner evaluator's."""
@@ -55,7 +55,7 @@ class RuledEvaluator(Evaluator):
 
     def metric_eval(self, original_metric: object, new_metric: object) -> MetricEval:
         """What the rule says."""
-        return self._rule(original_metric, new_metric)
+        return self.rule(original_metric, new_metric)
 
     def prepare(self, model_file: str) -> None:
         """Tell the inner evaluator."""
@@ -80,3 +80,8 @@ def evaluator_title(evaluator: Evaluator) -> str:
     if isinstance(evaluator, (MetricEvaluator, RuledEvaluator)):
         return evaluator.title
     return type(evaluator).__name__
+
+
+def rule_of(evaluator: Evaluator) -> Rule | None:
+    """The rule that decides in the place of the user's own `metric_eval`, where there is one."""
+    return evaluator.rule if isinstance(evaluator, (MetricEvaluator, RuledEvaluator)) else None
