@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,6 +28,7 @@ from qir.console import plain_console
 from qir.report.document import report_path
 from qir.report.page import write_page
 from qir.search.driver import auto_quantize
+from qir.search.rungs import RUNGS
 from qir.search.steps import SearchResult, Step
 
 _COSTLY = 5
@@ -91,12 +93,22 @@ def step_line(step: Step) -> str:
     where = source_text(step)
     if step.configuration is None:
         return f"step {step.number}: original model, metric {metric_text(step.metric)} ({where})"
-    layers = f"{step.floats} of {step.total} layers rolled back"
+    layers = f"{step.floats} of {step.total} layers rolled back{rungs_text(step)}"
     metric = f"metric {metric_text(step.metric)}, loss {loss:.6g}"
     verdict = "keeps the accuracy" if satisfied else "loses too much"
     left = step.evaluations_left
     more = f"; at most {left} more evaluation{'s' if left > 1 else ''}" if left else ""
     return f"step {step.number}: {layers}, {metric}: {verdict} ({where}){more}"
+
+
+def rungs_text(step: Step) -> str:
+    """What the layers that were rolled back became; nothing where all are in float32."""
+    counts = Counter((step.configuration or {}).values())
+    if not set(counts) - {"float32"}:
+        return ""
+    if len(counts) == 1:
+        return f" to {next(iter(counts))}"
+    return " to " + ", ".join(f"{rung} {counts[rung]}" for rung in RUNGS if rung in counts)
 
 
 def _print_result(console: Console, result: SearchResult) -> None:
@@ -117,7 +129,9 @@ def _steps_table(result: SearchResult) -> Table:
         table.add_column(heading, justify="left" if heading == "accuracy kept" else "right")
     for step in result.steps:
         satisfied, loss = step.metric_eval
-        layers = "original" if step.configuration is None else f"{step.floats} of {step.total}"
+        layers = f"{step.floats} of {step.total}{rungs_text(step)}"
+        if step.configuration is None:
+            layers = "original"
         mark = "" if step is not result.best else " <- best" if result.reached else " <- nearest"
         kept = ("yes" if satisfied else "no") + mark
         seconds = "journal" if step.from_journal else f"{step.seconds:.1f}"
@@ -131,7 +145,10 @@ def _summary(result: SearchResult) -> Iterator[str]:
         yield "a limit ended the search before its strategy did; run it again without the limit to go on"
     if result.reached and result.best is not None:
         count, total = result.best.floats, result.best.total
-        yield f"{total - count} of {total} layers are quantized as configured, {count} rolled back"
+        yield (
+            f"{total - count} of {total} layers are quantized as configured, {count} rolled back"
+            f"{rungs_text(result.best)}"
+        )
     if result.note:
         yield f"note: {result.note}"
 
@@ -149,7 +166,7 @@ def failure_lines(result: SearchResult) -> Iterator[str]:
     if best is not None and best.configuration is not None:
         yield (
             f"nearest: metric {metric_text(best.metric)}, loss {best.metric_eval[1]:.6g}, with "
-            f"{best.floats} of {best.total} layers rolled back"
+            f"{best.floats} of {best.total} layers rolled back{rungs_text(best)}"
             + (" (written as asked by --keep-best)" if result.paths else "; --keep-best would write it")
         )
     worst = result.ranking.worst_first[:_COSTLY]

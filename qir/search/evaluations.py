@@ -140,6 +140,12 @@ class Evaluations:
         stored = None if line is None else line.get("metric")
         return decode_metric(stored, self.trusted) if isinstance(stored, dict) else Unknown("")
 
+    def within_limit(self, wanted: int | None) -> int | None:
+        """Of so many more evaluations those that the limit allows; None stands for an unknown number."""
+        if self.limits.evaluations is None or wanted is None:
+            return wanted
+        return min(wanted, max(self.limits.evaluations - self.asked - self.journalled, 0))
+
     def _check_limits(self) -> None:
         done = self.asked + self.journalled
         if self.limits.evaluations is not None and done >= self.limits.evaluations:

@@ -44,8 +44,11 @@ def _on_rung(
         back = [name for name, quantized in flags.items() if not quantized]
         return {name: "float32" if is_integer and name not in wide else rung for name in back}
 
+    def left() -> int | None:
+        return search.evaluations.within_limit(strategy.evaluations_left())
+
     def evaluate(flags: Flags) -> MetricEval:
-        return search.evaluate(prepared, configuration(flags), flags, strategy.evaluations_left)
+        return search.evaluate(prepared, configuration(flags), flags, left)
 
     found = fine_search(strategy, ranking.information, whole, evaluate, floats_end=not wide)
     return None if found is None else configuration(found)

@@ -86,6 +86,23 @@ def test_limits(tmp_path: Path) -> None:
     assert done.exit_code == 2
 
 
+def test_the_limit_bounds_what_is_said_to_be_left(tmp_path: Path) -> None:
+    done = run(
+        tmp_path, *count(tmp_path), "--max-drop", "0.5", "--strategy", "Refine", "--max-evaluations", "4"
+    )
+    steps = [line for line in done.stderr.splitlines() if line.startswith("step")]
+    assert steps[2].endswith("; at most 1 more evaluation")
+    assert "more evaluation" not in steps[3]
+
+
+def test_what_rolled_back_layers_became_is_said(tmp_path: Path) -> None:
+    done = run(tmp_path, *count(tmp_path), "--max-drop", "3", "--fallback", "float16,float32")
+    assert "layers rolled back to float16, metric" in done.stderr
+    assert "3 of 8 layers are quantized as configured, 5 rolled back to float16" in done.stdout
+    wide = run(tmp_path, *count(tmp_path), "--max-drop", "0", "--fallback", "int16", "--keep-best")
+    assert "8 of 8 layers rolled back to int16 7, float32 1, metric" in wide.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
