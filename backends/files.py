@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from qir.backends.ascend.record import print_record, records
 from qir.backends.fake_quant import check_form, lower
 from qir.backends.layers import Integers
 from qir.backends.trial import Outputs, largest_difference, made_up_feeds
-from qir.frontends.onnx import WrittenNodes, save_model, saved_files
+from qir.frontends.onnx import WrittenNodes, data_beside, save_model, saved_files
 from qir.ir.errors import BackendError, ConfigError, ModelError, QirError
 from qir.ir.graph import Graph
 from qir.ir.weight_passes import weight_passes
@@ -158,7 +158,7 @@ def _published(paths: Paths, prefix: str | os.PathLike[str]) -> Iterator[Paths]:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".qir-", dir=folder) as made:
             yield Paths(*(Path(made, path.name) for path in paths))
-            _publish(sorted(Path(made).iterdir()), folder)
+            _publish(sorted(Path(made).iterdir()), paths)
     except BaseException as error:
         if created and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -254,10 +254,24 @@ def _failure(graph: Graph, feeds: Feeds) -> QirError | None:
     return None
 
 
-def _publish(files: Sequence[Path], folder: Path) -> None:
-    """Move files into `folder`; if one cannot be moved, what stood there before is put back."""
+def stale_files(paths: Paths, written: Collection[str]) -> list[Path]:
+    """What stands at `paths` from an earlier run, data of large models included, but for names `written`."""
+    possible = (file for path in paths for file in (path, data_beside(path)))
+    return [file for file in possible if file.name not in written and file.exists()]
+
+
+def _publish(files: Sequence[Path], paths: Paths) -> None:
+    """Move files into the place of `paths`; if one cannot be moved, what stood there before is put back.
+
+    What an earlier run has left at `paths`, and this one does not write, is of another model: it goes.
+    """
     done: list[tuple[Path, Path | None]] = []
+    aside, folder = files[0].parent, paths.record.parent
     try:
+        for target in stale_files(paths, {path.name for path in files}):
+            old = aside / f"{target.name}.old"
+            os.replace(target, old)
+            done.append((target, old))
         for path in files:
             target = folder / path.name
             kept = path.with_name(f"{path.name}.old") if target.exists() else None

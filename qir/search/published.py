@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qir.backends.fake_quant import lower
-from qir.backends.files import Paths, output_paths, write_ascend, write_files
+from qir.backends.files import Paths, output_paths, stale_files, write_ascend, write_files
 from qir.backends.inspection import Inspected, inspect_files
 from qir.backends.layers import Integers
 from qir.frontends.onnx import WrittenNodes, save_model
@@ -150,7 +150,7 @@ class Place:
         return os.path.basename(self.output)
 
     def _move(self, aside: Path) -> None:
-        """Move the files of a folder into place, data of large models first.
+        """Move the files of a folder into place, data of large models first; none of another model stay.
 
         From the moment when the folder is called `_READY`, a killed search leaves the rest to the next one:
         `clear` moves what is still in it.
@@ -158,6 +158,8 @@ class Place:
         try:
             ready = self.scratch / _READY
             os.replace(aside, ready)
+            for path in stale_files(self.paths, {path.name for path in ready.iterdir()}):
+                path.unlink()
             for path in sorted(ready.iterdir(), key=lambda path: path.suffix != ".data"):
                 os.replace(path, self.folder / path.name)
             ready.rmdir()

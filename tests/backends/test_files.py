@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from nets import Net, many_layers, samples
 
 from qir.backends import files
 from qir.backends.ascend.rules import RULES
-from qir.backends.files import check_prefix, output_paths, write_files
+from qir.backends.files import Paths, check_prefix, output_paths, write_and_look, write_files
 from qir.ir.dtypes import DType
 from qir.ir.errors import BackendError, ModelError
 from qir.ir.types import tensor
@@ -105,6 +106,38 @@ def test_failure_leaves_nothing_new_and_keeps_the_old(
     with pytest.raises(BackendError, match="No space left"):
         write_files(many_layers().quantized(), tmp_path / "new" / "net")
     assert content(tmp_path) == ["out"]
+
+
+def test_files_of_another_model_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy model beside the fake-quant model of another run would be taken for the same."""
+
+    def look(_: Paths) -> Callable[[object], None]:
+        return lambda _: None
+
+    write_files(many_layers().quantized(), tmp_path / "net")
+    (tmp_path / "net_fake_quant_model.onnx.data").write_bytes(b"of a large model")
+    (tmp_path / "net_notes.txt").write_text("mine")
+    before = content(tmp_path)
+    replace = os.replace
+
+    def fail_at_the_model(source: Path, target: Path) -> None:
+        if Path(target) == tmp_path / "net_fake_quant_model.onnx" and Path(source).suffix != ".old":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    def write_fake_quant() -> Paths:
+        return write_and_look(many_layers().quantized(), tmp_path / "net", "qdq", None, look, deploys=False)[
+            0
+        ]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.os, "replace", fail_at_the_model)
+        with pytest.raises(BackendError, match="No space left"):
+            write_fake_quant()
+    assert content(tmp_path) == before
+    paths = write_fake_quant()
+    assert paths.written == (paths.fake_quant_model,)
+    assert content(tmp_path) == ["net_fake_quant_model.onnx", "net_notes.txt"]
 
 
 def test_missing_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from qir.frontends.onnx.detached import to_detached_model
 from qir.frontends.onnx.files import (
     check_writable,
+    data_beside,
     model_files,
     save_model,
     saved_files,
@@ -18,6 +19,7 @@ __all__ = [
     "WrittenNodes",
     "check_writable",
     "constant_bytes",
+    "data_beside",
     "infer_types",
     "model_files",
     "op_types",
