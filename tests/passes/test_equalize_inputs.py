@@ -19,7 +19,7 @@ from qir.ir.region import extract
 from qir.ir.verify import verify
 from qir.passes.context import Context
 from qir.passes.equalization.inputs import EQUALIZED
-from qir.passes.equalization.layer_weights import LAYERS, LayerWeights, weights_of
+from qir.passes.equalization.layer_weights import LayerWeights, weights_of
 from qir.passes.equalize_inputs import EqualizeInputs
 from qir.passes.equalize_layers import EqualizeLayers
 from qir.runtime.channel_maxima import collect_channel_maxima
@@ -58,27 +58,31 @@ def ranges(graph: Graph, layer: str) -> tuple[npt.NDArray[np.float32], npt.NDArr
     return maxima[channel], held.input_ranges()
 
 
-def layer_outputs(graph: Graph) -> dict[str, npt.NDArray[np.generic]]:
-    """The outputs of all layers, by the layers' names."""
-    layers = {node.output.name: node for node in graph.nodes if node.op in LAYERS}
-    part = extract(graph, graph.nodes, [node.output for node in layers.values()])
-    return {layers[name].name: array for name, array in compute(part, random_feeds(graph, seed=5)).items()}
+def node_outputs(graph: Graph) -> dict[str, npt.NDArray[np.generic]]:
+    """The outputs of all nodes, by the nodes' names."""
+    nodes = {node.output.name: node for node in graph.nodes}
+    part = extract(graph, graph.nodes, [node.output for node in nodes.values()])
+    return {nodes[name].name: array for name, array in compute(part, random_feeds(graph, seed=5)).items()}
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 1000), kinds=st.lists(st.sampled_from(CONVS), min_size=3, max_size=5))
-def test_noted_factors_are_those_that_outputs_are_divided_by(seed: int, kinds: list[str]) -> None:
+@given(
+    seed=st.integers(0, 1000),
+    layers=st.lists(st.tuples(st.sampled_from(CONVS), st.sampled_from(BETWEEN)), min_size=3, max_size=5),
+)
+def test_noted_factors_are_those_that_outputs_are_divided_by(
+    seed: int, layers: list[tuple[str, str]]
+) -> None:
     net = Net(seed, (2, CHANNELS, 9, 8))
-    for kind in kinds:
+    for kind, between in layers:
         net.conv(kind, bias=True)
-        net.between("Relu", 4)
+        net.between(between, 4)
     graph = net.done()
-    before = layer_outputs(graph)
+    before = node_outputs(graph)
     EqualizeLayers().run(graph, Context())  # what it has noted is multiplied
     EqualizeInputs().run(graph, context_of(graph))
-    after = layer_outputs(graph)
+    after = node_outputs(graph)
     noted = output_factors(graph)
-    assert noted
     for name, divided in after.items():
         factors = np.array(noted.get(name, np.ones(CHANNELS))).reshape(1, -1, 1, 1)
         for channel in range(CHANNELS):
