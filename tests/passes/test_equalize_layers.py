@@ -163,3 +163,19 @@ def test_errors_name_the_layer() -> None:
     with pytest.raises(QirError, match="did you mean 'one'"):
         EqualizeLayers(skip=("onee",)).run(graph, Context())
     assert issubclass(PassError, QirError)
+
+
+def test_a_channel_that_nobody_reads_keeps_its_weights() -> None:
+    graph = parse("""graph @unread(%x: f32[N,2]) {
+  opsets {onnx=17}
+  %v = const [4.0, 1.0, 1.0, 1.0] : f32[2,2]
+  %w = const [1.0, 1.0, 0.0, 0.0] : f32[2,2]
+  %a = Gemm "first"(%x, %v) {} : f32[N,2]
+  %y = Gemm "second"(%a, %w) {} : f32[N,2]
+  return %y
+}
+""")
+    assert EqualizeLayers().run(graph, Context())
+    weights = [graph.node(name).inputs[1] for name in ("first", "second")]
+    arrays = [value.constant.array for value in weights if value and value.constant]
+    assert [array.tolist() for array in arrays] == [[[2.0, 1.0], [0.5, 1.0]], [[2.0, 2.0], [0.0, 0.0]]]
