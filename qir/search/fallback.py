@@ -25,16 +25,23 @@ def climb(
 
     `whole` is the answer to the model in which every layer is quantized.
     """
-    for rung in fallback:
-        found = _on_rung(search, strategy, prepared, ranking, whole, rung)
+    for later, rung in zip(reversed(range(len(fallback))), fallback, strict=True):
+        found = _on_rung(search, strategy, prepared, ranking, whole, rung, later)
         if found is not None:
             return found
     return None
 
 
 def _on_rung(
-    search: Search, strategy: Strategy, prepared: Prepared, ranking: Ranking, whole: MetricEval, rung: Rung
+    search: Search,
+    strategy: Strategy,
+    prepared: Prepared,
+    ranking: Ranking,
+    whole: MetricEval,
+    rung: Rung,
+    later: int,
 ) -> Configuration | None:
+    """As `climb`, on one rung, behind which `later` ones wait: each may take as many evaluations again."""
     is_integer = rung in INTEGER_RUNGS
     wide = prepared.takes(rung) if rung == "int16" or rung == "int16-ec" else frozenset()
     if is_integer and not wide:
@@ -44,8 +51,15 @@ def _on_rung(
         back = [name for name, quantized in flags.items() if not quantized]
         return {name: "float32" if is_integer and name not in wide else rung for name in back}
 
+    of_all: list[int] = []  # the first says how many evaluations a rung may take
+
     def left() -> int | None:
-        return search.evaluations.within_limit(strategy.evaluations_left())
+        own = strategy.evaluations_left()
+        if own is None:
+            return None
+        of_all.append(own + 1)
+        more = 0 if search.best is not None else later * of_all[0]
+        return search.evaluations.within_limit(own + more)
 
     def evaluate(flags: Flags) -> MetricEval:
         return search.evaluate(prepared, configuration(flags), flags, left)

@@ -259,6 +259,19 @@ def test_what_cannot_rank(sensitivity: object, kind: type[Exception], said: str,
         search(tmp_path, Counting(set()), sensitivity=sensitivity)
 
 
+@pytest.mark.parametrize("strategy", ["BinarySearch", "Refine"])
+@pytest.mark.parametrize("needed", [LAYERS, LAYERS[:4], LAYERS[:1]])
+def test_no_more_evaluations_follow_than_were_announced(
+    needed: tuple[str, ...], strategy: str, tmp_path: Path
+) -> None:
+    ladder = ("int16", "float16", "float32")
+    steps = search(tmp_path, Counting(set(needed)), strategy=strategy, fallback=ladder).steps
+    asked = [not step.from_journal for step in steps]
+    announced = [step.evaluations_left for step in steps[2:]]
+    assert all(left is not None and left >= sum(asked[i:]) for i, left in enumerate(announced, 3))
+    assert any(asked[3:]) or needed == LAYERS[:1]
+
+
 @pytest.mark.parametrize("strategy", ["Greedy", "Refine"])
 def test_other_strategies(strategy: str, tmp_path: Path) -> None:
     result = search(tmp_path, Counting({"g1", "g3"}), strategy=strategy)
