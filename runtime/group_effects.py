@@ -9,9 +9,11 @@ group: the part of the model behind it, about half on average.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,12 +78,12 @@ def group_effects(
             runs = [_Run(unit, {n: aligned_copy(a) for n, a in unit.feeds.items()}, {}) for unit in part]
             for run in runs:
                 run.expected.update(model.expected(run.state))
-            for place in range(len(model.chain.links)):
-                here = model.begin(place)
-                for found in _scores(model, place, here, runs, metrics):
-                    for i, score in zip(here, found, strict=True):
-                        scores[i].append(score)
-                task.advance(len(here))
+            with contextlib.closing(_in_turn(model)) as stages:
+                for stage in stages:
+                    for found in _scores(model, stage, runs, metrics):
+                        for i, score in zip(stage.groups, found, strict=True):
+                            scores[i].append(score)
+                    task.advance(len(stage.groups))
     equal = tuple(metric.worst(()) for metric in metrics)
     return [tuple(np.mean(found, axis=0).tolist()) if found else equal for found in scores]
 
@@ -93,6 +95,23 @@ class _Run:
     unit: Unit
     state: State
     expected: State
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """The groups that begin at a segment, by index, and the open sessions that they need, by segment."""
+
+    place: int
+    groups: Sequence[int]
+    switched: Mapping[int, Switched]
+    rests: Mapping[int, Session]
+
+    def stop(self) -> None:
+        """Make the runs under way fail soon, and all later ones."""
+        for switched in self.switched.values():
+            switched.stop()
+        for session in self.rests.values():
+            session.stop()
 
 
 class _Model:
@@ -120,8 +139,8 @@ class _Model:
             raise ConfigError("the model returns no floats that could be compared")
         return floats
 
-    def begin(self, place: int) -> list[int]:
-        """Open what the groups that begin at a segment need, close what is needed no more; their indices."""
+    def open(self, place: int) -> _Stage:
+        """Open what the groups that begin at a segment need, and let go of what is needed no more."""
         here = [i for i, span in enumerate(self._spans) if span and span[0] == place]
         self._switched = {key: opened for key, opened in self._switched.items() if key >= place}
         self._rests = {key: opened for key, opened in self._rests.items() if key > place}
@@ -132,10 +151,10 @@ class _Model:
             rest = self._rest_after(self._spans[i][-1])
             if rest is not None and rest not in self._rests:
                 self._rests[rest] = self._open_rest(rest)
-        return here
+        return _Stage(place, here, dict(self._switched), dict(self._rests))
 
-    def outputs(self, i: int, state: State) -> State:
-        """The outputs of the model that depend on group `i`, from a state before its first segment."""
+    def outputs(self, i: int, state: State, stage: _Stage) -> State:
+        """The outputs of the model that depend on group `i` of a stage, from a state before that segment."""
         span = self._spans[i]
         rest = self._rest_after(span[-1])
         links = self.chain.links[span[0] : rest]
@@ -143,22 +162,14 @@ class _Model:
         found: State = {}
         for place, link in enumerate(links, span[0]):
             if place in span:
-                made = self._switched[place].run(state, choices) if link.session is not None else {}
+                made = stage.switched[place].run(state, choices) if link.session is not None else {}
                 link.pass_on(state, made)
             else:
                 made = link.run(state)
             found.update((name, array) for name, array in made.items() if name in self.chain.results)
         if rest is not None:
-            found.update(run_with(self._rests[rest], state))
+            found.update(run_with(stage.rests[rest], state))
         return found
-
-    def stop(self) -> None:
-        """Make the runs under way fail soon, and all later ones."""
-        self.chain.stop()
-        for switched in self._switched.values():
-            switched.stop()
-        for session in self._rests.values():
-            session.stop()
 
     def _rest_after(self, place: int) -> int | None:
         """The segment from which on the rest runs at a stretch, when `place` is the last with switches."""
@@ -176,6 +187,18 @@ class _Model:
         made = {value for node in nodes for value in node.outputs if value is not None}
         outputs = [value for value in dict.fromkeys(self._floats.outputs) if value in made]
         return Session(extract(self._floats, needed(nodes, outputs), outputs), threads=1)
+
+
+def _in_turn(model: _Model) -> Generator[_Stage, None, None]:
+    """One segment after the other; while the groups of one are run, the sessions of the next are opened."""
+    count = len(model.chain.links)
+    with ThreadPoolExecutor(1) as beside:
+        opening = beside.submit(model.open, 0)
+        for place in range(1, count + 1):
+            stage = opening.result()
+            if place < count:
+                opening = beside.submit(model.open, place)
+            yield stage
 
 
 def _chain(floats: Graph, nodes: Iterable[Switchable], segments: int) -> Chain:
@@ -207,21 +230,25 @@ def _span(nodes: Iterable[str], where: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def _scores(
-    model: _Model, place: int, here: Sequence[int], runs: Sequence[_Run], metrics: Sequence[Metric]
+    model: _Model, stage: _Stage, runs: Sequence[_Run], metrics: Sequence[Metric]
 ) -> list[list[Scores]]:
     """By run the scores of the groups that begin at a segment; the runs stand behind it afterwards."""
+    link, count = model.chain.links[stage.place], len(stage.groups)
+
+    def stop() -> None:
+        model.chain.stop()
+        stage.stop()
 
     def measure(pair: tuple[_Run, int]) -> Scores:
         run, i = pair
-        return _worst(model.groups[i], metrics, run, model.outputs(i, dict(run.state)))
+        return _worst(model.groups[i], metrics, run, model.outputs(i, dict(run.state), stage))
 
     workers = min(cores(), SAMPLES_AT_ONCE)
-    pairs = [(run, i) for run in runs for i in here]  # of few units the groups keep all cores at work
-    found = list(ordered_map(measure, pairs, workers, model.stop))
-    link = model.chain.links[place]
-    for _ in ordered_map(lambda run: link.run(run.state), runs, workers, model.stop):
+    pairs = [(run, i) for run in runs for i in stage.groups]  # few units, too, keep all cores at work
+    found = list(ordered_map(measure, pairs, workers, stop))
+    for _ in ordered_map(lambda run: link.run(run.state), runs, workers, stop):
         pass
-    return [found[k * len(here) : (k + 1) * len(here)] for k in range(len(runs))]
+    return [found[k * count : (k + 1) * count] for k in range(len(runs))]
 
 
 def _worst(group: Group, metrics: Sequence[Metric], run: _Run, found: Mapping[str, Array]) -> Scores:
