@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from qir.backends.files import Paths
 from qir.backends.proof_result import Proof
 from qir.ir.graph import Graph
 from qir.report import LayerReport, report_layers
+from qir.report.shapes import shapes_of
 from qir.runtime.progress import Progress
 from qir.search.configurations import Candidates, Configuration
 from qir.search.ranking import Ranking
@@ -87,7 +89,9 @@ def _write(search: Search, candidates: Candidates, step: Step, how: Ending) -> _
     assert configuration is not None  # the original model is no result
     graph = candidates.graph(configuration)
     search.publish(configuration, graph)
-    with how.progress.task("prove", None):
+    with how.progress.task("prove", None), ThreadPoolExecutor(1) as beside:
+        shapes = beside.submit(shapes_of, graph, search.place.samples[0])
         written = search.place.inspect(graph, how.proof_samples)
+        layers = report_layers(graph, shapes.result())
     how.write_config(search.place.folder, graph, configuration)
-    return _Written(graph, written.paths, report_layers(graph, {}), written.findings, written.proof)
+    return _Written(graph, written.paths, layers, written.findings, written.proof)

@@ -9,11 +9,10 @@ from qir.backends.fake_quant import lower
 from qir.frontends.onnx import saved_files
 from qir.ir.graph import Graph
 from qir.passes.pipeline import print_pipeline
-from qir.report import Report, report_layers
+from qir.report import Report
 from qir.report.document import About, Accuracy, report_document, report_path, write_document
 from qir.report.notes import notes
 from qir.report.plain import Entries, Json, plain
-from qir.report.shapes import shapes_of
 from qir.report.similarity import LayerSimilarity, measure_layers
 from qir.runtime.compare import OutputComparison, Pair, compare_values, first_units
 from qir.runtime.session import Session
@@ -72,7 +71,7 @@ def _report(
     if graph is None or result.paths is None:
         return Report((), (), size, 0)
     return Report(
-        report_layers(graph, shapes_of(graph, search.place.samples[0])),
+        result.layers,
         tuple(outputs),
         size,
         sum(f.stat().st_size for f in saved_files(result.paths.deploy_model)) if search.place.deploys else 0,
