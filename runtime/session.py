@@ -143,6 +143,9 @@ def _options(threads: int | None, optimize: bool) -> ort.SessionOptions:
     options.add_session_config_entry(*EXACT_INT8)
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    # Graphs that are run as written are large and run a few times: to plan which tensors may share a buffer
+    # would take longer (ten times as long as all else where sizes are symbols), and the arena does as well.
+    options.enable_mem_reuse = optimize
     return options
 
 
