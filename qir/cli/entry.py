@@ -46,6 +46,14 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+def flush_output() -> None:
+    """Write what stdout still holds, or drop it: Python would complain again when it flushes at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def os_error(error: OSError) -> str:
     """What the system refused, in a sentence: which file, or that there is no room for what is printed."""
     reason = error.strerror or str(error)
@@ -77,4 +85,5 @@ def _run(module: str) -> None:
         import_module(module).main()  # leaves by SystemExit; help is printed outside of `report_errors`
     except OSError as error:
         sys.stderr.write(f"error: {os_error(error)}\n")
+        flush_output()
         sys.exit(1)

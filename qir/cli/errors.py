@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from qir.cli.entry import INTERRUPTED, end_at_once, leave, os_error
+from qir.cli.entry import INTERRUPTED, end_at_once, flush_output, leave, os_error
 from qir.ir.errors import QirError
 
 _DEFECT = (
@@ -42,9 +41,8 @@ def report_errors(debug: bool) -> Iterator[None]:
         _end_interrupted()
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
-    except BrokenPipeError:
-        # The reader of stdout went away, as `head` does; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout went away, as `head` does
+        flush_output()
         sys.exit(1)
     except Exception as error:
         if _is_interrupt(error):  # Ctrl-C while an extension module loads comes out as an error of its own
@@ -52,6 +50,7 @@ def report_errors(debug: bool) -> Iterator[None]:
         if debug:
             traceback.print_exc()
         click.echo(f"error: {_message(error)}", err=True)
+        flush_output()
         sys.exit(1)
 
 

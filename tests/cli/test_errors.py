@@ -89,7 +89,8 @@ def test_commands_that_are_stopped_while_they_load_say_one_word(module: str, tmp
     "words",
     ["qir --help", "qir --version", "qir run --help", "qir-opt --list-passes", "qir config sample:digits"],
 )
-def test_output_that_finds_no_room_is_one_message(words: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_finds_no_room_is_one_message(words: str, unbuffered: str) -> None:
     command, *arguments = words.split()
     start = f"from qir.cli.entry import {command.replace('-', '_')} as run; run()"
     with FULL.open("w") as full:
@@ -97,6 +98,7 @@ def test_output_that_finds_no_room_is_one_message(words: str) -> None:
             [sys.executable, "-c", start, *arguments],
             stdout=full,
             stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             text=True,
             check=False,
         )
