@@ -1,7 +1,7 @@
 """What a search has found out, kept line by line, so that it goes on where it was after any interruption.
 
-`<prefix>_journal.jsonl` holds one JSON object per line and is only ever appended to; each line is on the
-disk before the search goes on. Lines carry the key of the inputs that they depend on: those of other inputs
+`<prefix>_journal.jsonl` holds one JSON object per line and is only ever appended to; each line is written
+before the search goes on. Lines carry the key of the inputs that they depend on: those of other inputs
 are passed over, and count again when the inputs are as they were. A line that was cut short by a killed
 process or a full disk is dropped. One process at a time may hold a journal.
 
@@ -120,13 +120,18 @@ class Journal:
         )
 
     def append(self, line: Line) -> None:
-        """Add a line and wait until it is on the disk; when it cannot be, the journal is as before."""
+        """Add a line; when it cannot be written, the journal is as before.
+
+        A metric, which an evaluation was paid for, is on the disk then with all lines before it, and survives
+        a power cut.
+        """
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
         try:
             done = 0
             while done < len(data):
                 done += os.write(self._file, data[done:])
-            os.fsync(self._file)
+            if line.get("kind") == "metric":
+                os.fdatasync(self._file)
         except OSError as error:
             os.ftruncate(self._file, self._size)
             raise JournalError(f"the journal '{self.path}' cannot be written: {error.strerror}") from error

@@ -174,6 +174,16 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: p
         assert len((tmp_path / "j").read_text().splitlines()) == 2
 
 
+def test_what_was_evaluated_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", lambda file: synced.append(os.fstat(file).st_size))
+    with Journal(tmp_path / "j") as journal:
+        journal.append({"kind": "ranking", "key": "k", "scores": {}})
+        assert synced == []
+        journal.append({"kind": "metric", "key": "k", "lowered": None})
+        assert synced == [(tmp_path / "j").stat().st_size]
+
+
 def test_a_full_disk_leaves_no_empty_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(file: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
