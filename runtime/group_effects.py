@@ -128,8 +128,7 @@ class _Model:
         self._choices = [_by_node(group.choice) for group in groups]
         self._spans = [_span(choices, where) for choices in self._choices]
         self._forms = _forms(self._choices)
-        self._switched: dict[int, Switched] = {}
-        self._rests: dict[int, Session] = {}
+        self._opened = _Stage(0, (), {}, {})
 
     def expected(self, state: State) -> State:
         """The float outputs of the model; ConfigError when there are none."""
@@ -142,16 +141,17 @@ class _Model:
     def open(self, place: int) -> _Stage:
         """Open what the groups that begin at a segment need, and let go of what is needed no more."""
         here = [i for i, span in enumerate(self._spans) if span and span[0] == place]
-        self._switched = {key: opened for key, opened in self._switched.items() if key >= place}
-        self._rests = {key: opened for key, opened in self._rests.items() if key > place}
+        switched = {key: opened for key, opened in self._opened.switched.items() if key >= place}
+        rests = {key: opened for key, opened in self._opened.rests.items() if key > place}
         for i in here:
             for link in self._spans[i]:
-                if link not in self._switched:
-                    self._switched[link] = self._open_switched(link)
+                if link not in switched:
+                    switched[link] = self._open_switched(link)
             rest = self._rest_after(self._spans[i][-1])
-            if rest is not None and rest not in self._rests:
-                self._rests[rest] = self._open_rest(rest)
-        return _Stage(place, here, dict(self._switched), dict(self._rests))
+            if rest is not None and rest not in rests:
+                rests[rest] = self._open_rest(rest)
+        self._opened = _Stage(place, here, switched, rests)
+        return self._opened
 
     def outputs(self, i: int, state: State, stage: _Stage) -> State:
         """The outputs of the model that depend on group `i` of a stage, from a state before that segment."""

@@ -51,14 +51,15 @@ def _on_rung(
         back = [name for name, quantized in flags.items() if not quantized]
         return {name: "float32" if is_integer and name not in wide else rung for name in back}
 
-    of_all: list[int] = []  # the first says how many evaluations a rung may take
+    of_rung: int | None = None  # evaluations that a rung may take
 
     def left() -> int | None:
+        nonlocal of_rung
         own = strategy.evaluations_left()
         if own is None:
             return None
-        of_all.append(own + 1)
-        more = 0 if search.best is not None else later * of_all[0]
+        of_rung = own + 1 if of_rung is None else of_rung
+        more = 0 if search.best is not None else later * of_rung
         return search.evaluations.within_limit(own + more)
 
     def evaluate(flags: Flags) -> MetricEval:

@@ -142,7 +142,7 @@ class Place:
         lowered = lower(graph, self.form, self.samples[0], self._integers, in_place=True)
         save_model(lowered, path, written=self._nodes)
         lowered.release()
-        graph.release()  # no other graph, or that from which it was copied
+        graph.release()  # form qdq lowers a copy
         return path
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qir.frontends.onnx import WrittenNodes, save_model, to_model
+from qir.ir.constant import Constant
 from qir.ir.dtypes import DType
 from qir.ir.graph import Graph
 from qir.ir.types import tensor
@@ -57,7 +58,8 @@ def test_nodes_that_were_written_before_are_taken_over_where_they_are_equal(tmp_
 
     def scaled(alpha: float, operand: str, domain: str = "", note: str = "") -> Graph:
         graph = sums([5, 3])
-        last = graph.add("LeakyRelu", [graph.value(operand)], name="last", attributes={"alpha": alpha})
+        slopes = {"alpha": alpha, "slopes": Constant.of(np.float32([alpha, 1]))}
+        last = graph.add("LeakyRelu", [graph.value(operand)], name="last", attributes=slopes)
         body = Graph("body", {"": 17}, graph)
         body.add_output(body.add("Neg", [last.output], outputs=["negative"], name="inner").output)
         condition = graph.constant(np.array(alpha > 1), "condition")
@@ -72,7 +74,7 @@ def test_nodes_that_were_written_before_are_taken_over_where_they_are_equal(tmp_
     written = WrittenNodes()
     for case in [
         (1.5, "y0"), (1.5, "y0"), (2.5, "y0"), (2.5, "y1"), (1.5, "y0"), (1.5, "y0", "com.microsoft"),
-        (1.5, "y0", "", "a text"), (1.5, "y0"),
+        (1.5, "y0", "", "a text"), (1.5, "y0"), (2, "y0"), (2.0, "y0"), (0.0, "y0"), (-0.0, "y0"),
     ]:  # fmt: skip
         save_model(scaled(*case), tmp_path / "m.onnx", written=written)
         expected = to_model(scaled(*case)).SerializeToString(deterministic=True)

@@ -156,7 +156,7 @@ class _Writer:
     ) -> None:
         read = [self._name(v) for v in (node.inputs if inputs is None else inputs)]
         made = [self._name(v) for v in node.outputs]
-        text = NodeText(op, domain, node.name, read, made, node.attributes, node.metadata)
+        text = NodeText(op, domain, node.name, read, made, node.metadata, node.attributes)
         message = proto.node.add()
         if self._written is None or node.subgraphs:
             self._write_text(text, node, message)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import onnx
 
+from qir.ir.constant import Constant
 from qir.ir.node import Attribute
 
 
@@ -21,8 +22,22 @@ class NodeText(NamedTuple):
     name: str
     inputs: list[str]
     outputs: list[str]
-    attributes: Mapping[str, Attribute]
     metadata: Mapping[str, str]
+    attributes: Mapping[str, Attribute]
+
+    def means(self, other: NodeText) -> bool:
+        """True when both are written alike. Attributes must be the same objects, as in copies of a graph, or
+        equal constants: Python takes 1 for 1.0 and 0.0 for -0.0.
+        """
+        return (
+            self[:-1] == other[:-1]
+            and self.attributes.keys() == other.attributes.keys()
+            and all(
+                item is other.attributes[key]
+                or (isinstance(item, Constant) and item == other.attributes[key])
+                for key, item in self.attributes.items()
+            )
+        )
 
 
 class WrittenNodes:
@@ -34,7 +49,7 @@ class WrittenNodes:
     def write(self, text: NodeText, proto: onnx.NodeProto, fill: Callable[[], None]) -> None:
         """Fill `proto` with what `fill` fills it with, or with what that gave for an equal node."""
         known = self._known.get(text.name)
-        if known is not None and known[0] == text:
+        if known is not None and known[0].means(text):
             proto.MergeFromString(known[1])
             return
         fill()
